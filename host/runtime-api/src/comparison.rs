@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use bundles::Digest;
 use bundles::canonical::to_canonical;
+use bundles::{Digest, ProfileName};
 use host_policy::{ChangeEffect, ResolutionChange};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ impl CaseCounts {
     }
 }
 
-/// Cost of all cases. That of a recorded case is the recorded cost.
+/// Cost of one case or of all cases. That of a recorded case is the recorded cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ComparedCost {
@@ -55,6 +55,47 @@ impl ComparedCost {
     }
 }
 
+/// Result of one case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CaseResult {
+    /// No change.
+    Same,
+    /// Both resolvers resolve the case, with a change.
+    Different,
+    /// Only the earlier resolver resolves the case, or the worker is accepted only with it.
+    NewlyFailing,
+    /// Only the later resolver resolves the case, or the worker is accepted only with it.
+    NewlySucceeding,
+}
+
+impl CaseResult {
+    /// Returns the result in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "the same",
+            Self::Different => "different",
+            Self::NewlyFailing => "newly failing",
+            Self::NewlySucceeding => "newly succeeding",
+        }
+    }
+}
+
+/// A case with its result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ComparedCase {
+    /// Digest of the record, or of the inputs of a case without a record.
+    pub case: Digest,
+    /// Resolved profile.
+    pub profile: ProfileName,
+    /// Result.
+    pub result: CaseResult,
+    /// Cost of the case.
+    pub cost: ComparedCost,
+}
+
 /// Comparison of two resolvers over a snapshot of records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -67,6 +108,8 @@ pub struct Comparison {
     pub snapshot: Digest,
     /// Numbers of cases.
     pub cases: CaseCounts,
+    /// Cases with a change, ordered by digest. At most 1,000: a comparison with more of them lists the first ones.
+    pub changed_cases: Vec<ComparedCase>,
     /// Cost of both resolvers.
     pub cost: ComparedCost,
     /// Digest of both resolvers, their costs and all changes. A request that accepts the digest accepts exactly these changes.

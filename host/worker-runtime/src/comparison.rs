@@ -3,14 +3,14 @@
 //! A case is a bundle with facts and a request. [`CaseRun`] is the outcome of a resolver for it: computed in the sandbox, or
 //! restored from a record. [`Comparer`] adds up the changes and the costs of all cases. The order of the cases does not matter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bundles::{BundleLimits, Digest, Manifest, ProfileName};
 use component_host::{BundleView, Cost, Resolver};
 use host_policy::{ChangeEffect, Resolution, ResolutionChange, ResolutionOutcome, ResolvedWorkerSpec, outcome_changes};
 use runtime_api::Code;
-use runtime_api::comparison::{CaseCounts, ComparedCost, Comparison};
+use runtime_api::comparison::{CaseCounts, CaseResult, ComparedCase, ComparedCost, Comparison};
 
 use crate::record::Record;
 use crate::resolutions::{ComputedResolution, FailedResolution, Inputs, Resolutions};
@@ -18,6 +18,9 @@ use crate::resolutions::{ComputedResolution, FailedResolution, Inputs, Resolutio
 /// Maximum number of changes of a comparison. Each has a field and two values of at most 512 bytes, so a comparison stays below
 /// the 32 MiB that a client reads.
 pub const MAX_CHANGES: usize = 5000;
+
+/// Maximum number of cases that a comparison lists.
+const MAX_LISTED_CASES: usize = 1000;
 
 /// Outcome of a resolver for one case.
 #[derive(Debug, Clone)]
@@ -106,6 +109,7 @@ pub struct Comparer {
     after: Digest,
     records: BTreeSet<Digest>,
     cases: CaseCounts,
+    changed_cases: BTreeMap<Digest, ComparedCase>,
     cost: ComparedCost,
     changes: BTreeSet<ResolutionChange>,
 }
@@ -118,6 +122,7 @@ impl Comparer {
             after,
             records: BTreeSet::new(),
             cases: CaseCounts::default(),
+            changed_cases: BTreeMap::new(),
             cost: ComparedCost::default(),
             changes: BTreeSet::new(),
         }
@@ -134,21 +139,33 @@ impl Comparer {
         self.records.insert(record);
         let changes = before.changes_to(after, profile);
         let has = |effect| changes.iter().any(|change| change.effect == effect);
-        let count = if changes.is_empty() {
-            &mut self.cases.same
+        let (result, count) = if changes.is_empty() {
+            (CaseResult::Same, &mut self.cases.same)
         } else if has(ChangeEffect::NewlyFails) {
-            &mut self.cases.newly_failing
+            (CaseResult::NewlyFailing, &mut self.cases.newly_failing)
         } else if has(ChangeEffect::NewlySucceeds) {
-            &mut self.cases.newly_succeeding
+            (CaseResult::NewlySucceeding, &mut self.cases.newly_succeeding)
         } else {
-            &mut self.cases.different
+            (CaseResult::Different, &mut self.cases.different)
         };
         *count += 1;
         self.changes.extend(changes);
-        self.cost.fuel_before = self.cost.fuel_before.saturating_add(before.cost.fuel);
-        self.cost.fuel_after = self.cost.fuel_after.saturating_add(after.cost.fuel);
-        self.cost.memory_bytes_before = self.cost.memory_bytes_before.max(before.cost.memory_bytes);
-        self.cost.memory_bytes_after = self.cost.memory_bytes_after.max(after.cost.memory_bytes);
+        let cost = ComparedCost {
+            fuel_before: before.cost.fuel,
+            fuel_after: after.cost.fuel,
+            memory_bytes_before: before.cost.memory_bytes,
+            memory_bytes_after: after.cost.memory_bytes,
+        };
+        self.cost.fuel_before = self.cost.fuel_before.saturating_add(cost.fuel_before);
+        self.cost.fuel_after = self.cost.fuel_after.saturating_add(cost.fuel_after);
+        self.cost.memory_bytes_before = self.cost.memory_bytes_before.max(cost.memory_bytes_before);
+        self.cost.memory_bytes_after = self.cost.memory_bytes_after.max(cost.memory_bytes_after);
+        if result != CaseResult::Same {
+            self.changed_cases.insert(record, ComparedCase { case: record, profile: profile.clone(), result, cost });
+            if self.changed_cases.len() > MAX_LISTED_CASES {
+                self.changed_cases.pop_last();
+            }
+        }
         if self.changes.len() > MAX_CHANGES { Err(TooManyChanges) } else { Ok(()) }
     }
 
@@ -160,9 +177,10 @@ impl Comparer {
 
     /// Returns the comparison.
     pub fn finish(self) -> Comparison {
-        let Self { before, after, records, cases, cost, changes } = self;
+        let Self { before, after, records, cases, changed_cases, cost, changes } = self;
         let change_set = Comparison::digest_of(before, after, &cost, &changes);
-        Comparison { before, after, snapshot: snapshot_digest(&records), cases, cost, change_set, changes }
+        let (snapshot, changed_cases) = (snapshot_digest(&records), changed_cases.into_values().collect());
+        Comparison { before, after, snapshot, cases, changed_cases, cost, change_set, changes }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bundles::{Bundle, Digest};
 use host_policy::ChangeEffect;
-use runtime_api::comparison::{ActivateRequest, Comparison, ComparisonState, Objection};
+use runtime_api::comparison::{ActivateRequest, CaseResult, Comparison, ComparisonState, Objection};
 use worker_runtime::event::EventKind;
 use worker_runtime::worker::CreateWorkerRequest;
 use worker_runtime::{Management, ResolverError, Runtime, RuntimeLimits, WorkerError, shipped};
@@ -119,6 +119,9 @@ async fn growth_is_refused_accepted_by_digest_watched_and_rolled_back() {
     let (comparison, objections) = compared(&management, candidate).await;
     assert_eq!(changes(&comparison), ["grew p07 /granted/secret:token", "grew p07 /wishes/secret:token"]);
     assert_eq!((comparison.cases.same, comparison.cases.different), (11, 1), "{comparison:?}");
+    let [case] = &*comparison.changed_cases else { panic!("{comparison:?}") };
+    assert_eq!((case.profile.as_str(), case.result), ("p07", CaseResult::Different));
+    assert!(case.cost.fuel_before > 0 && case.cost.fuel_before < comparison.cost.fuel_before, "{case:?}");
     // The candidate of this test looks nothing up, so it costs less.
     assert!(comparison.cost.fuel_after > 0 && comparison.cost.percent() <= 150, "{comparison:?}");
     assert_eq!(objections, [Objection::AuthorityGrew]);
@@ -207,6 +210,8 @@ async fn candidate_that_newly_fails_or_costs_too_much_is_refused() {
     let candidate = admit(&management, trap.bytes).await;
     let (comparison, objections) = compared(&management, candidate).await;
     assert_eq!(comparison.cases.newly_failing, 12, "{comparison:?}");
+    assert_eq!(comparison.changed_cases.len(), 12);
+    assert!(comparison.changed_cases.iter().all(|case| case.result == CaseResult::NewlyFailing));
     assert!(comparison.changes.iter().all(|change| change.effect == ChangeEffect::NewlyFails));
     assert_eq!(objections, [Objection::NewFailures, Objection::Cost]);
     let refused = management.activate_resolver(candidate, ActivateRequest::default()).await;

@@ -292,7 +292,7 @@ fn growth(before: u64, after: u64) -> String {
 }
 
 fn text(comparison: &Comparison, objections: &BTreeSet<Objection>) -> String {
-    let Comparison { before, after, snapshot, cases, cost, change_set, changes } = comparison;
+    let Comparison { before, after, snapshot, cases, cost, change_set, changes, .. } = comparison;
     let mut rows = Rows::default();
     rows.row("before", before);
     rows.row("after", after);
@@ -353,7 +353,7 @@ pub(super) fn values(change: &ResolutionChange) -> String {
     format!("{} → {}", shown(&change.before), shown(&change.after))
 }
 
-/// Returns a value in one line, cut to [`MAX_VALUE_CHARS`]. The JSON output has the whole value.
+/// Returns a value in one line, cut to [`MAX_VALUE_CHARS`]. The JSON output has more of it.
 fn shortened(value: &str) -> String {
     let line = bundles::one_line(value);
     match line.char_indices().nth(MAX_VALUE_CHARS) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use host_policy::ResolutionChange;
 use maud::{DOCTYPE, html};
-use runtime_api::comparison::{Comparison, Objection};
+use runtime_api::comparison::{ComparedCase, Comparison, Objection};
 
 use super::compare::values;
 
@@ -15,7 +15,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;ma
 
 /// Renders a comparison.
 pub(super) fn render(comparison: &Comparison, objections: &BTreeSet<Objection>) -> String {
-    let Comparison { before, after, snapshot, cases, cost, change_set, changes } = comparison;
+    let Comparison { before, after, snapshot, cases, changed_cases, cost, change_set, changes } = comparison;
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -66,11 +66,41 @@ pub(super) fn render(comparison: &Comparison, objections: &BTreeSet<Objection>) 
                         }
                         tbody { @for change in changes { (row(change)) } }
                     }
+                    h2 { "Cases with a change" }
+                    @let all = cases.different + cases.newly_failing + cases.newly_succeeding;
+                    @if all > changed_cases.len() as u64 {
+                        p { "The first " (changed_cases.len()) " of " (all) "." }
+                    }
+                    table {
+                        thead {
+                            tr {
+                                th scope="col" { "Case" }
+                                th scope="col" { "Profile" }
+                                th scope="col" { "Result" }
+                                th scope="col" { "Fuel" }
+                                th scope="col" { "Peak memory in bytes" }
+                            }
+                        }
+                        tbody { @for case in changed_cases { (case_row(case)) } }
+                    }
                 }
             }
         }
     };
     page.into_string()
+}
+
+fn case_row(case: &ComparedCase) -> maud::Markup {
+    let cost = &case.cost;
+    html! {
+        tr {
+            td { code { (case.case) } }
+            td { code { (case.profile) } }
+            td { (case.result.as_str()) }
+            td { (cost.fuel_before) " → " (cost.fuel_after) }
+            td { (cost.memory_bytes_before) " → " (cost.memory_bytes_after) }
+        }
+    }
 }
 
 fn row(change: &ResolutionChange) -> maud::Markup {
