@@ -279,6 +279,11 @@ impl RequestBody {
     /// Reads the body and parses it as JSON. Errors: those of [`bytes`](Self::bytes), `invalid_request`.
     pub async fn json<T: DeserializeOwned>(self, max_bytes: usize) -> Result<T, ApiProblem> {
         let bytes = self.bytes(max_bytes).await?;
+        // Every body is described as an object. The parser would also read an array as one.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            let detail = "invalid body: expected an object, found an array";
+            return Err(ApiProblem::new(Code::InvalidRequest, detail, "see /openapi.json"));
+        }
         serde_json::from_slice(&bytes).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let reason = bundles::canonical::reason(&bytes, &error);

@@ -215,7 +215,8 @@ async fn malformed_request_is_answered_with_a_problem() {
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let bundle = bundle(1);
     let whole = format!("/v1/config-bundles/{}", bundle.digest());
-    let cases: [(&str, &str, &str, &str, u16, &str); 13] = [
+    let activate = format!("/v1/resolvers/{}/activate", bundle.digest());
+    let cases: [(&str, &str, &str, &str, u16, &str); 15] = [
         ("GET", "/v1/nothing", "", "", 404, "not_found"),
         ("PATCH", "/v1/workers", "", "", 405, "method_not_allowed"),
         ("GET", "/v1/blobs/x", "", "", 400, "invalid_request"),
@@ -228,6 +229,8 @@ async fn malformed_request_is_answered_with_a_problem() {
         ("PUT", &whole, "{}", MANIFEST, 422, "digest_mismatch"),
         ("PUT", "/v1/workers/w", "{", "application/json", 400, "invalid_request"),
         ("PUT", "/v1/workers/w", "{\"profile\":\"a\",\"CANARY\":1}", "application/json", 400, "invalid_request"),
+        ("POST", &activate, "\n[null, true]", "application/json", 400, "invalid_request"),
+        ("POST", &activate, "{\"unchecked\":true}", "application/json", 404, "resolver_not_found"),
         ("POST", "/v1/workers/w/tools/echo", "{\"input\":{}}", "application/json", 404, "worker_not_found"),
     ];
     for (method, path, body, kind, status, code) in cases {
