@@ -29,12 +29,10 @@ fn built_in_resolver_passes_every_check_for_several_seeds() {
     let sandboxes = [sandboxes::shared().clone(), other_sandbox()];
     for seed in [1, 2, 3] {
         let kit = Conformance { seed, ..Conformance::default() };
-        let began = std::time::Instant::now();
         let report = sandboxes::wait(kit.check_component(&sandboxes, worker_runtime::shipped::RESOLVER));
         let report = report.expect("a report");
         assert!(report.passed(), "{report}");
         assert!(report.checks.len() >= 50, "{} checks", report.checks.len());
-        eprintln!("{:?} {:?}", report.peak, began.elapsed());
     }
 }
 
@@ -42,7 +40,6 @@ fn built_in_resolver_passes_every_check_for_several_seeds() {
 fn javascript_resolver_passes_every_check() {
     let component = std::fs::read(root().join("tests/guests/quickjs/resolver.wasm")).expect("the foreign resolver");
     let report = check(&component, 48, &[sandboxes::shared().clone()]);
-    eprintln!("{:?}", report.peak);
     assert!(report.passed(), "{report}");
 }
 

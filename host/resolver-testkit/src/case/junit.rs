@@ -26,7 +26,7 @@ pub struct JunitCase<'a> {
 pub fn junit(suite: &str, cases: &[JunitCase<'_>]) -> io::Result<String> {
     let failures = cases.iter().filter(|case| !case.failure.is_empty()).count().to_string();
     let tests = cases.len().to_string();
-    let suite = valid(suite);
+    let suite = line(suite);
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let element = writer.create_element("testsuites").with_attributes([("tests", &*tests), ("failures", &*failures)]);
@@ -42,26 +42,25 @@ pub fn junit(suite: &str, cases: &[JunitCase<'_>]) -> io::Result<String> {
 }
 
 fn write_case(writer: &mut Writer<Vec<u8>>, case: &JunitCase<'_>) -> io::Result<()> {
-    let (file, name, line) = (valid(case.file), valid(case.name), case.line.to_string());
-    let attributes = [("classname", &*file), ("name", &*name), ("file", &*file), ("line", &*line)];
+    let (file, name, number) = (line(case.file), line(case.name), case.line.to_string());
+    let attributes = [("classname", &*file), ("name", &*name), ("file", &*file), ("line", &*number)];
     let element = writer.create_element("testcase").with_attributes(attributes);
     let Some(first) = case.failure.first() else {
         element.write_empty()?;
         return Ok(());
     };
+    let lines: Vec<String> = case.failure.iter().map(|text| line(text)).collect();
     element.write_inner_content(|writer| {
-        let failure = writer.create_element("failure").with_attribute(("message", &*valid(first)));
-        failure.write_text_content(BytesText::new(&valid(&case.failure.join("\n"))))?;
+        let failure = writer.create_element("failure").with_attribute(("message", &*line(first)));
+        failure.write_text_content(BytesText::new(&lines.join("\n")))?;
         Ok(())
     })?;
     Ok(())
 }
 
-/// Replaces characters that XML 1.0 does not have.
-fn valid(text: &str) -> String {
-    let is_valid =
-        |c: char| matches!(c, '\t' | '\n') || (c >= ' ' && !matches!(c, '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'));
-    text.chars().map(|c| if is_valid(c) { c } else { '\u{fffd}' }).collect()
+/// Returns a text in one line, without the characters that XML 1.0 does not have.
+fn line(text: &str) -> String {
+    bundles::one_line(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -76,14 +75,14 @@ mod tests {
             line: 3,
             failure: failure.iter().map(|&line| line.to_owned()).collect(),
         };
-        let cases = [case("passes", &[]), case("<fails> & \"quotes\"\u{1b}", &["tools: ]]> <", "second line"])];
+        let cases = [case("passes", &[]), case("<fails> & \"quotes\"\u{202e}", &["tools: ]]> <", "second line"])];
         assert_eq!(
             junit("my-team", &cases).expect("written"),
             r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuites tests="2" failures="1">
   <testsuite name="my-team" tests="2" failures="1" errors="0">
     <testcase classname="tests/a.toml" name="passes" file="tests/a.toml" line="3"/>
-    <testcase classname="tests/a.toml" name="&lt;fails&gt; &amp; &quot;quotes&quot;�" file="tests/a.toml" line="3">
+    <testcase classname="tests/a.toml" name="&lt;fails&gt; &amp; &quot;quotes&quot;\u{202e}" file="tests/a.toml" line="3">
       <failure message="tools: ]]&gt; &lt;">tools: ]]&gt; &lt;
 second line</failure>
     </testcase>
