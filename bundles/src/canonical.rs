@@ -138,6 +138,20 @@ pub struct JsonBounds {
     pub depth: (&'static str, usize),
 }
 
+impl JsonBounds {
+    fn check(self, bytes: &[u8]) -> Result<(), JsonError> {
+        let (name, limit) = self.bytes;
+        if bytes.len() > limit {
+            return Err(JsonError::TooLarge { name, actual: bytes.len(), limit });
+        }
+        let (name, limit) = self.depth;
+        if depth(bytes) > limit {
+            return Err(JsonError::TooDeep { name, limit });
+        }
+        Ok(())
+    }
+}
+
 /// Returns the levels of nesting without allocating. Brackets inside strings do not count.
 pub fn depth(bytes: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0usize, false, false);
@@ -166,14 +180,7 @@ pub fn depth(bytes: &[u8]) -> usize {
 
 /// Parses JSON within limits. Refuses duplicate keys and numbers that lose precision. Accepts any spelling.
 pub fn parse(bytes: &[u8], bounds: JsonBounds) -> Result<Value, JsonError> {
-    let (name, limit) = bounds.bytes;
-    if bytes.len() > limit {
-        return Err(JsonError::TooLarge { name, actual: bytes.len(), limit });
-    }
-    let (name, limit) = bounds.depth;
-    if depth(bytes) > limit {
-        return Err(JsonError::TooDeep { name, limit });
-    }
+    bounds.check(bytes)?;
     match serde_json::from_slice::<Strict<true>>(bytes) {
         Ok(Strict(value)) => Ok(value),
         Err(_) if bytes.starts_with(encoding::MARK) => Err(JsonError::ByteOrderMark),
@@ -197,6 +204,13 @@ pub fn parse_canonical(bytes: &[u8], bounds: JsonBounds) -> Result<Value, JsonEr
 /// Deserializes a `T` from canonical JSON and checks that `T` serializes to the same bytes, so that one meaning has one
 /// spelling.
 pub fn read_canonical<T: DeserializeOwned + Serialize>(bytes: &[u8], bounds: JsonBounds) -> Result<T, JsonError> {
+    bounds.check(bytes)?;
+    // What is written as the same bytes was canonical, and had no key twice. Otherwise, the parser names the fault.
+    if let Ok(value) = serde_json::from_slice::<T>(bytes)
+        && plain::write(&value).is_ok_and(|written| written == bytes)
+    {
+        return Ok(value);
+    }
     let value: T = from_value(parse_canonical(bytes, bounds)?)?;
     same_bytes(bytes, &to_canonical(&value)?)?;
     Ok(value)
