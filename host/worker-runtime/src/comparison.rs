@@ -26,13 +26,16 @@ const MAX_LISTED_CASES: usize = 1000;
 #[derive(Debug, Clone)]
 pub struct CaseRun {
     outcome: Result<Resolution, Code>,
+    /// Digest of the resolution.
+    digest: Option<Digest>,
     cost: Cost,
     enforced: Option<Result<Arc<ResolvedWorkerSpec>, Code>>,
 }
 
 impl From<&ComputedResolution> for CaseRun {
     fn from(computed: &ComputedResolution) -> Self {
-        Self { cost: computed.cost(), outcome: Ok(computed.resolution().clone()), enforced: None }
+        let (digest, cost) = (computed.digests().resolution, computed.cost());
+        Self { outcome: Ok(computed.resolution().clone()), digest, cost, enforced: None }
     }
 }
 
@@ -52,22 +55,47 @@ impl CaseRun {
 
     /// Returns the outcome of a failed resolution. `None` if the failure does not depend on the inputs alone.
     pub(crate) fn of_failure(failed: &FailedResolution) -> Option<Self> {
-        let run = Self { outcome: Err(failed.error.code()), cost: failed.cost, enforced: None };
+        let run = Self { outcome: Err(failed.error.code()), digest: None, cost: failed.cost, enforced: None };
         failed.error.is_deterministic().then_some(run)
     }
 
     /// Returns the outcome that a record holds. `None` if the record does not fit the bundle, or is one of version 1.
     pub fn restore(record: &Record, manifest: &Manifest, limits: &BundleLimits) -> Option<Self> {
+        let outcome = match record.failure() {
+            Some(failure) => Err(failure.code.parse().ok()?),
+            None => Ok(record.restore(manifest, limits).ok()?),
+        };
+        Self::recorded(record, outcome)
+    }
+
+    /// Like [`restore`](Self::restore), for a record that this Runtime wrote. If the record names the resolution of another
+    /// outcome, that one is not verified again.
+    pub(crate) fn restore_own(
+        record: &Record,
+        manifest: &Manifest,
+        limits: &BundleLimits,
+        other: &Self,
+    ) -> Option<Self> {
+        match &other.outcome {
+            Ok(resolution) if other.digest.is_some() && record.digests().resolution == other.digest => {
+                Self::recorded(record, Ok(resolution.clone()))
+            }
+            _ => Self::restore(record, manifest, limits),
+        }
+    }
+
+    fn recorded(record: &Record, outcome: Result<Resolution, Code>) -> Option<Self> {
         let cost = Cost {
             fuel: record.fuel().parse().ok()?,
             memory_bytes: record.memory_bytes()?.parse().ok()?,
             ..Cost::default()
         };
-        let outcome = match record.failure() {
-            Some(failure) => Err(failure.code.parse().ok()?),
-            None => Ok(record.restore(manifest, limits).ok()?),
-        };
-        Some(Self { outcome, cost, enforced: None })
+        Some(Self { outcome, digest: record.digests().resolution, cost, enforced: None })
+    }
+
+    /// `true` if both outcomes are the same. A host then decides the same about both.
+    pub fn has_outcome_of(&self, other: &Self) -> bool {
+        self.outcome == other.outcome
     }
 
     /// Returns the resolution, if the case was resolved.

@@ -287,24 +287,29 @@ impl Shared {
         let config = self.config.load_full();
         let Some((record, view)) = self.recorded_case(record, workspace, &config).await else { return Ok(None) };
         let (before, after) = (pair.before.clone(), pair.after.clone());
+        let is_replay = before.digest() == after.digest();
         let (shared, workspace) = (self.clone(), workspace.clone());
         let compared = async move {
             let profile = record.request().profile().clone();
             let inputs = Inputs::new(record.facts().clone(), record.request().clone());
-            let restored = CaseRun::restore(&record, view.bundle().manifest(), &shared.sandbox.limits().bundle);
-            let before = if before.digest() == after.digest() {
+            let after = CaseRun::compute(&after, &view, &inputs).await?;
+            let limits = &shared.sandbox.limits().bundle;
+            let restored = || CaseRun::restore_own(&record, view.bundle().manifest(), limits, &after);
+            let before = if is_replay {
                 // A resolver that is compared with itself repeats the recorded resolutions, those of other resolvers and
                 // versions too.
-                let Some(restored) = restored else { return Ok(None) };
+                let Some(restored) = restored() else { return Ok(None) };
                 restored
             } else {
                 let is_own = record.digests().resolver == before.digest() && record.is_of_this_engine();
-                match restored.filter(|_| is_own) {
+                match is_own.then(restored).flatten() {
                     Some(restored) => restored,
                     None => CaseRun::compute(&before, &view, &inputs).await?,
                 }
             };
-            let after = CaseRun::compute(&after, &view, &inputs).await?;
+            if before.has_outcome_of(&after) {
+                return Ok(Some((profile, before, after)));
+            }
             let before = shared.decide(before, &config, &workspace, &view).await?;
             let after = shared.decide(after, &config, &workspace, &view).await?;
             Ok(Some((profile, before, after)))

@@ -216,7 +216,10 @@ fn compare_here(args: &Args, output: &Output) -> Result<(Comparison, BTreeSet<Ob
                 Some(config) => decide(run, config, view.bundle()),
                 None => run,
             };
-            let (earlier, later) = (decide(earlier), decide(later));
+            let (earlier, later) = match earlier.has_outcome_of(&later) {
+                true => (earlier, later),
+                false => (decide(earlier), decide(later)),
+            };
             comparer
                 .add(case.name, case.inputs.request().profile(), &earlier, &later)
                 .map_err(|error| CliError::new(Code::TooLarge, error.to_string(), "compare fewer cases at once"))?;
