@@ -425,8 +425,11 @@ mod tests {
 
     const BOUNDS: JsonBounds = JsonBounds { bytes: ("bytes", 1000), depth: ("depth", 4) };
 
+    /// Returns the code for a text, from both ways to read it.
     fn code(text: &str) -> &'static str {
-        parse_canonical(text.as_bytes(), BOUNDS).map_or_else(|error| error.code().as_str(), |_| "ok")
+        let parsed = parse_canonical(text.as_bytes(), BOUNDS);
+        assert_eq!(parsed, read_canonical::<Value>(text.as_bytes(), BOUNDS), "{text}");
+        parsed.map_or_else(|error| error.code().as_str(), |_| "ok")
     }
 
     #[test]
