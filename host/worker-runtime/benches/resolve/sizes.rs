@@ -7,7 +7,7 @@ use bundles::Manifest;
 use component_host::{BundleView, Resolver};
 use host_policy::verify_answer;
 use tokio::runtime::Runtime;
-use worker_runtime::{Inputs, Resolutions};
+use worker_runtime::{Inputs, Record, Resolutions};
 
 use crate::Outcome;
 use crate::generated::{self, Extent, PROMPT_BYTES};
@@ -37,6 +37,8 @@ pub(crate) struct SizeResult {
     pub(crate) fresh_vs_native: f64,
     pub(crate) memo_vs_parsed: f64,
     pub(crate) verify_vs_parsed: f64,
+    /// The resolution with the host's check, all digests and the record ÷ the fresh resolution.
+    pub(crate) recorded_vs_fresh: f64,
 }
 
 /// Measures bundles of one size.
@@ -85,6 +87,18 @@ fn one(runtime: &Runtime, resolver: &Resolver, bytes: usize, depth: usize, round
             Ok(thread_time() - started)
         })
     });
+    let recorded = group.case(|times| {
+        runtime.block_on(async {
+            let resolutions = Resolutions::with_capacity(0);
+            let started = thread_time();
+            for _ in 0..times {
+                let inputs = Inputs::new(facts.clone(), request.clone());
+                let resolved = resolutions.resolve(resolver, &view, &inputs).await?;
+                black_box(Record::write(&inputs, &resolved, resolved.digests()));
+            }
+            Ok(thread_time() - started)
+        })
+    });
     let verify = group.case(|times| {
         let mut taken = Duration::ZERO;
         for _ in 0..times {
@@ -111,6 +125,7 @@ fn one(runtime: &Runtime, resolver: &Resolver, bytes: usize, depth: usize, round
         fresh_vs_native: rounds.ratio(fresh, native),
         memo_vs_parsed: rounds.ratio(memo, parsed),
         verify_vs_parsed: rounds.ratio(verify, parsed),
+        recorded_vs_fresh: rounds.ratio(recorded, fresh),
     })
 }
 
