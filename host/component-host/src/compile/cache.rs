@@ -8,7 +8,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use blake3::{Hash, Hasher};
 use error_code::Code;
@@ -24,7 +23,6 @@ const KEY_FILE: &str = "key";
 pub struct CompileCache {
     folder: PathBuf,
     key: [u8; 32],
-    written: AtomicU64,
 }
 
 /// Omits the folder and the key, which must not appear in logs.
@@ -81,7 +79,7 @@ impl CompileCache {
             Some(key) => key,
             None => create_key(folder)?,
         };
-        Ok(Self { folder: folder.to_owned(), key, written: AtomicU64::new(0) })
+        Ok(Self { folder: folder.to_owned(), key })
     }
 
     fn entry_path(&self, key: &CompiledKey) -> PathBuf {
@@ -157,10 +155,8 @@ impl CompileCache {
         let mut hasher = Hasher::new_keyed(&self.key);
         hasher.update(compiled);
         let mac = Self::mac(hasher, key);
-        let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let unfinished = self.folder.join(format!("{}-{}-{number}.tmp", key.component.hex(), std::process::id()));
-        let write = || {
-            let mut file = create_private_file(&unfinished)?;
+        let (mut file, unfinished) = create_private_file(&self.folder)?;
+        let mut write = || {
             file.write_all(compiled)?;
             file.write_all(mac.as_bytes())?;
             // Read-only, because other processes map the file and a change would change their running code.
@@ -222,16 +218,14 @@ fn read_key(folder: &Path) -> Result<Option<[u8; 32]>, CacheError> {
     bytes.try_into().map(Some).map_err(|_| CacheError::DamagedKey)
 }
 
-/// Creates the key. If two processes do so at the same time, the hard link makes one of them win atomically,
+/// Creates the key. If two do so at the same time, the hard link makes one of them win atomically,
 /// and the other reads the winner's key.
 fn create_key(folder: &Path) -> Result<[u8; 32], CacheError> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(std::io::Error::from)?;
-    let unfinished = folder.join(format!("{KEY_FILE}-{}.tmp", std::process::id()));
-    let mut file = create_private_file(&unfinished)?;
-    file.write_all(&key)?;
-    file.sync_all()?;
-    let linked = fs::hard_link(&unfinished, folder.join(KEY_FILE));
+    let (mut file, unfinished) = create_private_file(folder)?;
+    let written = file.write_all(&key).and_then(|()| file.sync_all());
+    let linked = written.and_then(|()| fs::hard_link(&unfinished, folder.join(KEY_FILE)));
     fs::remove_file(&unfinished)?;
     match linked {
         Ok(()) => Ok(key),
@@ -265,7 +259,12 @@ fn create_private_folder(folder: &Path) -> Result<(), CacheError> {
     Ok(fs::create_dir_all(folder)?)
 }
 
-fn create_private_file(path: &Path) -> std::io::Result<File> {
+/// Creates a file for content that is not complete yet, and returns it with its path. The name is random: a process in
+/// another container may have the same process id.
+fn create_private_file(folder: &Path) -> std::io::Result<(File, PathBuf)> {
+    let mut name = [0; 16];
+    getrandom::fill(&mut name).map_err(std::io::Error::from)?;
+    let path = folder.join(format!("{:032x}.tmp", u128::from_ne_bytes(name)));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -273,14 +272,7 @@ fn create_private_file(path: &Path) -> std::io::Result<File> {
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    match options.open(path) {
-        // A crashed process with the same process id has left the file behind.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            fs::remove_file(path)?;
-            options.open(path)
-        }
-        other => other,
-    }
+    Ok((options.open(&path)?, path))
 }
 
 #[cfg(test)]
@@ -324,6 +316,25 @@ mod tests {
         let again = CompileCache::open(&folder.path().join("cache")).expect("a cache");
         assert_eq!(content(&again, &key("a")).as_deref(), Some(b"machine code".as_slice()));
         assert_eq!(content(&again, &key("b")), None);
+    }
+
+    #[test]
+    fn caches_that_are_opened_at_once_have_one_key() {
+        for _ in 0..50 {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("cache");
+            let start = std::sync::Barrier::new(4);
+            let open = || {
+                start.wait();
+                CompileCache::open(&path).expect("a cache").key
+            };
+            let keys = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+                threads.into_iter().map(|thread| thread.join().expect("a key")).collect::<Vec<_>>()
+            });
+            assert!(keys.windows(2).all(|pair| pair[0] == pair[1]));
+            assert_eq!(fs::read_dir(&path).expect("a folder").count(), 1, "only the key is left");
+        }
     }
 
     #[test]
