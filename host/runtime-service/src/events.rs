@@ -20,8 +20,7 @@ use runtime_api::event::{Cursor, Event, PositionedItem, SubscriptionItem};
 use runtime_api::token::{TokenId, TokenSummary};
 use serde::Deserialize;
 use serde_json::json;
-use utoipa::openapi::extensions::Extensions;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use worker_runtime::Busy;
@@ -62,23 +61,17 @@ impl PartialSchema for EventFrame {
             .property("first_kept", number().description(Some("Number of the next event")))
             .required("after")
             .required("first_kept");
-        let content = json!({ "oneOf": [Ref::from_schema_name(Event::name()), gap.build()] });
-        // Keywords of JSON Schema for which utoipa has no fields.
-        let content = Extensions::from_iter([
-            ("contentMediaType".to_owned(), json!("application/json")),
-            ("contentSchema".to_owned(), content),
-        ]);
+        let content = OneOfBuilder::new().item(Ref::from_schema_name(Event::name())).item(gap);
         let text = || ObjectBuilder::new().schema_type(Type::String);
+        let data = text()
+            .description(Some("The event, or the numbers between which events are missing"))
+            .content_media_type("application/json")
+            .content_schema(Some(content));
         ObjectBuilder::new()
             .description(Some("A frame of a stream of server-sent events"))
             .property("id", text().description(Some("Position after the event, for `after` and `Last-Event-ID`")))
             .property("event", text().description(Some("Kind of the event as in its data, or `gap`")))
-            .property(
-                "data",
-                text()
-                    .description(Some("The event, or the numbers between which events are missing"))
-                    .extensions(Some(content)),
-            )
+            .property("data", data)
             .required("id")
             .required("event")
             .required("data")
