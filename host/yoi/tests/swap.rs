@@ -86,7 +86,8 @@ fn comparison_names_what_grows_and_writes_a_page() {
     assert_eq!(grows.code, 4, "{}", grows.stderr);
     snapshot!("resolver_compare", grows.stdout);
     let page = std::fs::read_to_string(place.path().join("page.html")).expect("a page");
-    assert!(page.contains("workers could do more") && page.contains("/granted/secret:token"), "{page}");
+    assert!(page.contains("Workers could do more") && page.contains("/granted/secret:token"), "{page}");
+    assert!(page.contains("Cases with a change"), "{page}");
     assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"), "{page}");
     let same = compare("same.wasm", &[]);
     assert_eq!(same.code, 0, "{}", same.stderr);

@@ -332,7 +332,8 @@ fn text(comparison: &Comparison, objections: &BTreeSet<Objection>) -> String {
     text
 }
 
-fn sentence(text: &str) -> String {
+/// Returns a text with a capital letter at its beginning.
+pub(super) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }

@@ -6,11 +6,11 @@ use host_policy::ResolutionChange;
 use maud::{DOCTYPE, html};
 use runtime_api::comparison::{ComparedCase, Comparison, Objection};
 
-use super::compare::values;
+use super::compare::{sentence, values};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}\
     table{border-collapse:collapse;width:100%}th,td{border:1px solid #8888;padding:.4rem .6rem;text-align:left;\
-    vertical-align:top;overflow-wrap:anywhere}.grew,.newly-fails{color:#a40000}:root{color-scheme:light dark}\
+    vertical-align:top}td code{overflow-wrap:anywhere}.grew,.newly-fails{color:#a40000}:root{color-scheme:light dark}\
     @media(prefers-color-scheme:dark){.grew,.newly-fails{color:#ff9a9a}}code{font-size:.9em}";
 
 /// Renders a comparison.
@@ -30,7 +30,7 @@ pub(super) fn render(comparison: &Comparison, objections: &BTreeSet<Objection>) 
                 @if objections.is_empty() {
                     p { "Nothing speaks against the later resolver." }
                 } @else {
-                    p.grew { @for one in objections { strong { (one.as_str()) } ". " } }
+                    p.grew { @for one in objections { strong { (sentence(one.as_str())) } ". " } }
                 }
                 table {
                     tr { th scope="row" { "Before" } td { code { (before) } } }
