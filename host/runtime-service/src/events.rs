@@ -159,8 +159,8 @@ pub type EventResponse = Sse<KeepAliveStream<Frames>>;
 #[utoipa::path(get, path = "/v1/events", tag = "observation", operation_id = "events", security(("token" = [])),
     params(WorkspaceQuery, EventQuery, ("Last-Event-ID" = Option<String>, Header,
         description = "The `id` of the last frame that the client saw")),
-    responses((status = 200, description = "Frames, without an end", body = EventFrame,
-        content_type = "text/event-stream")))]
+    responses((status = 200, description = "Frames, until the token is no longer valid or the service stops",
+        body = EventFrame, content_type = "text/event-stream")))]
 pub(super) async fn subscribe(
     State(service): State<Arc<Service>>,
     authorized: Authorized<ReadScope>,

@@ -218,7 +218,7 @@ fn read_key(folder: &Path) -> Result<Option<[u8; 32]>, CacheError> {
     bytes.try_into().map(Some).map_err(|_| CacheError::DamagedKey)
 }
 
-/// Creates the key. If two do so at the same time, the hard link makes one of them win atomically,
+/// Creates the key. If two openers do so at the same time, the hard link makes one of them win atomically,
 /// and the other reads the winner's key.
 fn create_key(folder: &Path) -> Result<[u8; 32], CacheError> {
     let mut key = [0; 32];
