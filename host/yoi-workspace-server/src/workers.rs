@@ -85,8 +85,8 @@ impl Backend {
         on: Option<&RuntimeName>,
     ) -> Result<PlacedWorker, BackendError> {
         let action = |runtime| Action::CreateWorker { workspace: workspace.clone(), worker: id.clone(), runtime };
-        let owner = match self.claim(workspace, id, &request, on).await {
-            Ok(owner) => owner,
+        let (owner, is_new) = match self.claim(workspace, id, &request, on).await {
+            Ok(claimed) => claimed,
             Err(error) => {
                 self.record(actor, action(None), Some(error.code())).await?;
                 return Err(error);
@@ -99,9 +99,12 @@ impl Backend {
             Err(error) => Err(error),
         };
         let outcome = match &created {
+            Ok(created) if created.new => Outcome::Created,
             Ok(_) => Outcome::Exists,
-            Err(error) if is_definite(error) => Outcome::DoesNotExist,
-            Err(_) => Outcome::Unknown,
+            Err(error) if !is_definite(error) => Outcome::Unknown,
+            Err(_) if is_new => Outcome::DoesNotExist,
+            // An earlier attempt may have created the worker: some refusals come before the Runtime looks for it.
+            Err(_) => Outcome::NotCreated,
         };
         let refused = created.as_ref().err().map(BackendError::code);
         self.settle((workspace, id), owner, outcome, (actor, action(Some(runtime.clone())), refused)).await?;
@@ -172,7 +175,7 @@ impl Backend {
         workspace: &WorkspaceId,
         id: &WorkerId,
     ) -> Result<(RuntimeName, Arc<dyn RuntimeLink>), BackendError> {
-        let runtime = self.owner_name(workspace, id).await?;
+        let runtime = self.owner_row(workspace, id).await?.value.runtime;
         let link = self.allowed_link(workspace, &runtime)?;
         Ok((runtime, link))
     }
@@ -290,18 +293,23 @@ impl Backend {
     ) -> Result<(), BackendError> {
         let (backend, actor, workspace, id) = (self.clone(), actor.clone(), workspace.clone(), id.clone());
         complete(async move {
-            let owner = backend.owner(&workspace, &id).await;
-            let runtime = owner.as_ref().ok().map(|(runtime, _)| runtime.clone());
-            let removed = match owner {
-                Ok((runtime, link)) => link.remove_worker(&workspace, &id).await.map_err(on_runtime(&runtime)),
-                Err(error) => Err(error),
+            let (owner, removed) = match backend.owner_row(&workspace, &id).await {
+                Ok(owner) => {
+                    let runtime = &owner.value.runtime;
+                    let removed = match backend.allowed_link(&workspace, runtime) {
+                        Ok(link) => link.remove_worker(&workspace, &id).await.map_err(on_runtime(runtime)),
+                        Err(error) => Err(error),
+                    };
+                    (Some(owner), removed)
+                }
+                Err(error) => (None, Err(error)),
             };
+            let runtime = owner.as_ref().map(|owner| owner.value.runtime.clone());
             let refused = removed.as_ref().err().map(BackendError::code);
             let is_gone = matches!(refused, None | Some(Code::WorkerNotFound));
-            let action =
-                Action::RemoveWorker { workspace: workspace.clone(), worker: id.clone(), runtime: runtime.clone() };
-            match runtime.filter(|_| is_gone) {
-                Some(runtime) => backend.forget((&workspace, &id), runtime, (&actor, action, refused)).await?,
+            let action = Action::RemoveWorker { workspace: workspace.clone(), worker: id.clone(), runtime };
+            match owner.filter(|_| is_gone) {
+                Some(owner) => backend.forget((&workspace, &id), &owner, (&actor, action, refused)).await?,
                 None => backend.record(&actor, action, refused).await?,
             }
             removed
@@ -429,8 +437,7 @@ pub(crate) fn on_runtime(runtime: &RuntimeName) -> impl Fn(LinkError) -> Backend
     move |error| BackendError::Link { runtime: runtime.clone(), error }
 }
 
-/// Returns `true` if the worker certainly does not exist after this error. The Runtime looks for an existing worker before
-/// everything else, so any other refusal means that there was none.
+/// Returns `true` if the request certainly created no worker.
 fn is_definite(error: &BackendError) -> bool {
     match error {
         BackendError::Link { error, .. } => error.is_definite() && error.code() != Code::WorkerExists,

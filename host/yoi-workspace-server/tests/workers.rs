@@ -373,6 +373,33 @@ async fn silent_runtime_keeps_the_id_and_hides_no_workers_of_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusal_after_a_lost_answer_does_not_free_the_id() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let world = World::new(&["acme"]).await.with("silent", open_rules(), Arc::new(impatient(address)));
+    let (acme, worker, builtin) = (name("acme"), name("w"), CreateWorkerRequest::builtin(name("coder")));
+    let create = async |backend: &Backend, on: Option<RuntimeName>| {
+        let created = backend.create_worker(&Actor::Local, &acme, &worker, &builtin, on.as_ref()).await;
+        created.map(|created| created.view.runtime).map_err(|error| error.code())
+    };
+    let on = |runtime: &str| Some(name::<RuntimeName>(runtime));
+    assert_eq!(create(&world.open().await, on("silent")).await, Err(Code::RuntimeTimedOut));
+
+    // The worker may exist, so another Runtime must not get the id, although the policy refuses before any request is sent.
+    let forbidden =
+        RuntimeRules { rules: Rules { accepted: Names::Only([name("other")].into()), ..any() }, ..open_rules() };
+    let runtime = tool_runtime(tool_config("")).await;
+    let world = World { runtimes: Default::default(), ..world }
+        .with("silent", forbidden, Arc::new(impatient(address)))
+        .with_embedded("one", &runtime);
+    let backend = world.open().await;
+    for _ in 0..2 {
+        assert_eq!(create(&backend, None).await, Err(Code::RuntimeNotAllowed));
+        assert_eq!(create(&backend, on("one")).await, Err(Code::WorkerExists));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_of_a_runtime_do_not_leave_the_backend() {
     let fleet = Fleet::new().await;
     // A suspended worker, whose Runtime explains the suspension with lines of its config.

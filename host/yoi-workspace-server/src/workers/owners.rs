@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use backend_api::audit::{Action, Actor};
 use bundles::{Digest, RuntimeName, WorkspaceId};
 use content_store::metadata::{Batch, Key, MetadataError};
-use content_store::records::{Decision, Page, Records};
+use content_store::records::{Decision, Page, Records, Row};
 use runtime_api::Code;
 use runtime_api::worker::{CreateWorkerRequest, WorkerId};
 use serde::{Deserialize, Serialize};
@@ -28,10 +28,14 @@ pub(super) struct OwnerRow {
 /// State of a worker after an attempt to create it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The worker exists.
+    /// The attempt created the worker.
+    Created,
+    /// The worker existed before.
     Exists,
     /// The worker certainly does not exist.
     DoesNotExist,
+    /// The attempt created no worker. An earlier attempt may have created it.
+    NotCreated,
     /// The worker may exist.
     Unknown,
 }
@@ -56,14 +60,14 @@ async fn count(records: &Records, batch: Batch, runtime: &RuntimeName, by: i64) 
 }
 
 impl Backend {
-    /// Returns the row of a worker, and writes one if there is none.
+    /// Returns the row of a worker, and writes one if there is none. The second value is `true` if the row is new.
     pub(super) async fn claim(
         &self,
         workspace: &WorkspaceId,
         id: &WorkerId,
         request: &CreateWorkerRequest,
         on: Option<&RuntimeName>,
-    ) -> Result<OwnerRow, BackendError> {
+    ) -> Result<(OwnerRow, bool), BackendError> {
         self.check_workspace(workspace)?;
         let (records, key) = (self.records(), owners_key(workspace).part(id));
         let attempt = || async {
@@ -72,7 +76,7 @@ impl Backend {
                     Some(on) if *on != row.value.runtime => {
                         Err(BackendError::WorkerElsewhere { worker: id.clone(), runtime: row.value.runtime })
                     }
-                    _ => Ok(Decision::Keep(row.value)),
+                    _ => Ok(Decision::Keep((row.value, false))),
                 };
             }
             let counts = records.rows::<u64>(&counts_key(), None, usize::MAX).await?;
@@ -80,7 +84,7 @@ impl Backend {
                 counts.into_iter().filter_map(|(key, number)| Some((key.last().parse().ok()?, number))).collect();
             let owner = self.choose(workspace, request, on, &counts)?;
             let batch = Batch::default().expect_row::<OwnerRow>(&key, None).put_row(&key, &owner);
-            Ok(Decision::Commit(count(records, batch, &owner.runtime, 1).await?, owner))
+            Ok(Decision::Commit(count(records, batch, &owner.runtime, 1).await?, (owner, true)))
         };
         records.update::<_, BackendError, _>(attempt).await
     }
@@ -98,14 +102,21 @@ impl Backend {
         let attempt = || async {
             let found = records.row::<OwnerRow>(&key).await?;
             let mut batch = Batch::default();
+            let exists = matches!(outcome, Outcome::Created | Outcome::Exists);
             match (&found, outcome) {
-                (Some(row), Outcome::Exists) if !row.value.confirmed => {
+                // A later attempt chose another Runtime.
+                (Some(row), _) if row.value.runtime != owner.runtime => {}
+                // The row is also written if nothing changes in it: a removal that is in progress must not delete the row of
+                // a worker that was created since.
+                (Some(row), Outcome::Created | Outcome::Exists)
+                    if outcome == Outcome::Created || !row.value.confirmed =>
+                {
                     let row = OwnerRow { confirmed: true, ..owner.clone() };
                     batch = batch.expect_row(&key, found.as_ref()).put_row(&key, &row);
                 }
                 // A concurrent attempt was refused and has freed the row.
-                (None, Outcome::Exists | Outcome::Unknown) => {
-                    let row = OwnerRow { confirmed: outcome == Outcome::Exists, ..owner.clone() };
+                (None, Outcome::Created | Outcome::Exists | Outcome::Unknown) => {
+                    let row = OwnerRow { confirmed: exists, ..owner.clone() };
                     batch = batch.expect_row::<OwnerRow>(&key, None).put_row(&key, &row);
                     batch = count(records, batch, &row.runtime, 1).await?;
                 }
@@ -121,20 +132,20 @@ impl Backend {
         records.update::<_, BackendError, _>(attempt).await
     }
 
-    /// Deletes the row of a removed worker.
+    /// Deletes the row of a removed worker, unless the row was written again since.
     pub(super) async fn forget(
         &self,
         (workspace, id): (&WorkspaceId, &WorkerId),
-        runtime: RuntimeName,
+        owner: &Row<OwnerRow>,
         (actor, action, refused): Audit<'_>,
     ) -> Result<(), BackendError> {
         let (records, key) = (self.records(), owners_key(workspace).part(id));
         let attempt = || async {
             let found = records.row::<OwnerRow>(&key).await?;
             let mut batch = Batch::default();
-            if found.as_ref().is_some_and(|row| row.value.runtime == runtime) {
+            if found.as_ref().is_some_and(|row| row.record.version == owner.record.version) {
                 batch = batch.expect_row(&key, found.as_ref()).delete(&key);
-                batch = count(records, batch, &runtime, -1).await?;
+                batch = count(records, batch, &owner.value.runtime, -1).await?;
             }
             let now = self.0.clock.now();
             Ok(Decision::Commit(audit::add_entry(records, batch, now, actor, action.clone(), refused).await?, ()))
@@ -142,11 +153,15 @@ impl Backend {
         records.update::<_, BackendError, _>(attempt).await
     }
 
-    /// Returns the Runtime of a worker.
-    pub(super) async fn owner_name(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<RuntimeName, BackendError> {
+    /// Returns the row of a worker.
+    pub(super) async fn owner_row(
+        &self,
+        workspace: &WorkspaceId,
+        id: &WorkerId,
+    ) -> Result<Row<OwnerRow>, BackendError> {
         self.check_workspace(workspace)?;
         let row = self.records().row::<OwnerRow>(&owners_key(workspace).part(id)).await?;
-        Ok(row.ok_or_else(|| BackendError::WorkerNotFound(id.clone()))?.value.runtime)
+        row.ok_or_else(|| BackendError::WorkerNotFound(id.clone()))
     }
 
     /// Returns a page of at most `limit` workers with their Runtimes, ordered by id.
