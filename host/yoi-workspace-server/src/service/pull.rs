@@ -1,12 +1,16 @@
 //! `/v1/pull`: Runtimes that poll the Backend, and their tokens.
 
+use std::num::NonZeroU32;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use backend_api::audit::Action;
 use backend_api::body::IssuedBackendToken;
-use backend_api::pull::{MAX_HELD_OPERATIONS, MAX_POLL_BYTES, OperationId, PollRequest, PollResponse};
+use backend_api::pull::{
+    MAX_HELD_OPERATIONS, MAX_POLL_BYTES, MAX_RUNNING_OPERATIONS, OperationId, PollRequest, PollResponse,
+};
 use bundles::{RuntimeName, WorkspaceId};
 use content_store::metadata::{Batch, Key};
 use runtime_api::Code;
@@ -19,6 +23,10 @@ use secrecy::ExposeSecret;
 use super::{BackendState, actor};
 use crate::backend::{Backend, BackendError};
 use crate::pull::PulledRuntime;
+
+/// Maximum number of connections of a Runtime: one poll, and for each operation its answer, a blob and one to spare. The body of an answer can
+/// have megabytes, and the default share of a token would let one Runtime fill the memory of the Backend with them.
+const TOKEN_CONNECTIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(3 * MAX_RUNNING_OPERATIONS as u32);
 
 /// Key of the row that binds a token to the Runtime that polls with it.
 fn token_key(token: &TokenId) -> Key {
@@ -91,7 +99,7 @@ async fn issue_token(state: &BackendState, runtime: &RuntimeName) -> Result<Issu
         scopes: [Scope::Status].into(),
         workspaces: [].into(),
         expires_at: None,
-        connections: None,
+        connections: Some(TOKEN_CONNECTIONS),
         event_streams: None,
     };
     let management = state.backend.catalogue().management();
