@@ -90,7 +90,13 @@ pub fn outcome_changes(
     match (before, after) {
         (Failed(one), Failed(two)) if one == two => {}
         (Failed(one), Failed(two)) => changes.add(ChangeEffect::Changed, "", Some(code(one)), Some(code(two))),
-        (Failed(one), Resolved { .. }) => changes.add(ChangeEffect::NewlySucceeds, "", Some(code(one)), None),
+        (Failed(one), Resolved { resolution, enforced }) => {
+            changes.add(ChangeEffect::NewlySucceeds, "", Some(code(one)), None);
+            changes.new_authority(resolution);
+            if let Some(Ok(spec)) = enforced {
+                changes.newly_granted(spec);
+            }
+        }
         (Resolved { .. }, Failed(two)) => changes.add(ChangeEffect::NewlyFails, "", None, Some(code(two))),
         (
             Resolved { resolution: one, enforced: one_enforced },
@@ -172,6 +178,32 @@ impl Changes<'_> {
         }
     }
 
+    /// Adds the authority of a resolution where there was none.
+    fn new_authority(&mut self, resolution: &Resolution) {
+        self.names("/tools", &[], resolution.tools());
+        self.names("/plugins", &[], resolution.plugins());
+        self.wishes(&[], resolution.wishes());
+    }
+
+    /// Adds what the host grants to a worker where there was none.
+    fn newly_granted(&mut self, spec: &ResolvedWorkerSpec) {
+        let tools: Vec<_> = spec.tools().iter().map(|tool| tool.name.clone()).collect();
+        self.names("/granted/tools", &[], &tools);
+        self.names("/granted/plugins", &[], spec.plugins());
+        for authority in spec.authorities() {
+            self.granted(ChangeEffect::Grew, &authority);
+        }
+    }
+
+    fn granted(&mut self, effect: ChangeEffect, authority: &Authority) {
+        let field = format!("/granted/{}", escaped(&authority.to_string()));
+        let (before, after) = match effect {
+            ChangeEffect::Grew => (None, Some("true".to_owned())),
+            _ => (Some("true".to_owned()), None),
+        };
+        self.add(effect, &field, before, after);
+    }
+
     fn wishes(&mut self, before: &[Wish], after: &[Wish]) {
         let find = |wishes: &[Wish], authority: &Authority| {
             wishes.iter().find(|wish| wish.authority == *authority).map(|wish| wish.need)
@@ -218,17 +250,18 @@ impl Changes<'_> {
                 self.names("/granted/tools", &one_tools, &two_tools);
                 self.names("/granted/plugins", one.plugins(), two.plugins());
                 for authority in two.authorities().filter(|authority| !one.grants(authority)) {
-                    let field = format!("{field}/{}", escaped(&authority.to_string()));
-                    self.add(ChangeEffect::Grew, &field, None, Some("true".to_owned()));
+                    self.granted(ChangeEffect::Grew, &authority);
                 }
                 for authority in one.authorities().filter(|authority| !two.grants(authority)) {
-                    let field = format!("{field}/{}", escaped(&authority.to_string()));
-                    self.add(ChangeEffect::Narrowed, &field, Some("true".to_owned()), None);
+                    self.granted(ChangeEffect::Narrowed, &authority);
                 }
             }
             (Err(one), Err(two)) if one == two => {}
             (Err(one), Err(two)) => self.add(ChangeEffect::Changed, field, Some(code(one)), Some(code(two))),
-            (Err(one), Ok(_)) => self.add(ChangeEffect::NewlySucceeds, field, Some(code(one)), None),
+            (Err(one), Ok(two)) => {
+                self.add(ChangeEffect::NewlySucceeds, field, Some(code(one)), None);
+                self.newly_granted(two);
+            }
             (Ok(_), Err(two)) => self.add(ChangeEffect::NewlyFails, field, None, Some(code(two))),
         }
     }
@@ -345,7 +378,15 @@ mod tests {
         };
         let failed = |code| ResolutionOutcome::Failed(code);
         assert_eq!(effects(resolved, failed(Code::NoModel)), [ChangeEffect::NewlyFails]);
-        assert_eq!(effects(failed(Code::NoModel), resolved), [ChangeEffect::NewlySucceeds]);
+        // Everything that the worker can do is new.
+        let new = outcome_changes(&profile, failed(Code::NoModel), resolved);
+        let fields: Vec<_> = new.iter().map(|change| (change.effect, change.field.as_str())).collect();
+        let expected = [
+            (ChangeEffect::Grew, "/tools/fs.read"),
+            (ChangeEffect::Grew, "/wishes/mount:repo:read"),
+            (ChangeEffect::NewlySucceeds, ""),
+        ];
+        assert_eq!(fields, expected);
         assert_eq!(effects(failed(Code::NoModel), failed(Code::NoModel)), []);
         assert_eq!(effects(failed(Code::NoModel), failed(Code::UnknownProfile)), [ChangeEffect::Changed]);
         let refused = ResolutionOutcome::Resolved { resolution: &one, enforced: Some(Err(Code::Denied)) };
