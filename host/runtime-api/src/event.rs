@@ -131,6 +131,10 @@ pub enum EventKind {
         resolver: Digest,
         /// Digest of the resolver that was active before.
         previous: Digest,
+        /// Digest of the changes that a comparison showed. Absent if the resolver was activated without a comparison.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(required = false))]
+        change_set: Option<Digest>,
     },
     /// An earlier resolver was activated again.
     ResolverRolledBack {

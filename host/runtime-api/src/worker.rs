@@ -50,7 +50,8 @@ impl FromStr for WorkerId {
     }
 }
 
-/// Summary of a recorded resolution that failed.
+/// Summary of a recorded resolution that failed, whose worker the host denied, or that differed from the accepted comparison after
+/// the activation of a resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -66,7 +67,7 @@ pub struct FailedResolutionSummary {
     pub bundle: Digest,
     /// The resolver.
     pub resolver: Digest,
-    /// Error code.
+    /// Error code: that of the failure, `denied`, or `changes_not_accepted`.
     pub code: String,
 }
 

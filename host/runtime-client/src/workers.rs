@@ -96,7 +96,8 @@ impl Client {
         request.header(IDEMPOTENCY_KEY, key).json(payload).send_json().await
     }
 
-    /// Returns the recorded resolutions that failed, the oldest first. The record of each is a blob.
+    /// Returns the recorded resolutions that failed, that the host denied, or that showed a change after the activation of a
+    /// resolver, the oldest first. The record of each is a blob.
     pub async fn failed_resolutions(&self) -> Result<Vec<FailedResolutionSummary>, ClientError> {
         let list: FailedResolutionList = self.request(Method::GET, ["v1", "failed-resolutions"]).send_json().await?;
         Ok(list.failures)

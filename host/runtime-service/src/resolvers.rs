@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bundles::Digest;
+use runtime_api::Code;
 use runtime_api::body::{COMPONENT, EventPage, ResolverList};
 use runtime_api::comparison::{ActivateRequest, ComparisonStatus};
 use runtime_api::resolver::ResolverSummary;
@@ -106,6 +107,10 @@ pub(super) async fn activate(
     body: RequestBody,
 ) -> Result<Json<ResolverSummary>, ApiProblem> {
     let request: ActivateRequest = body.json(MAX_ACTIVATE_BYTES).await?;
+    if request.unchecked && request.accept.is_some() {
+        let help = "omit `unchecked`, or omit `accept`";
+        return Err(ApiProblem::new(Code::InvalidRequest, "`accept` and `unchecked` exclude each other", help));
+    }
     Ok(Json(service.runtime.management().activate_resolver(digest, request).await?))
 }
 

@@ -112,12 +112,12 @@ pub(super) async fn spec(
     Ok(Json(service.runtime.catalogue(workspace).spec(&id).await?))
 }
 
-/// Lists the recorded resolutions that failed.
+/// Lists the recorded resolutions that failed, that the host denied, or that showed a change after the activation of a resolver.
 ///
 /// The record of each is a blob of the workspace. The same inputs are recorded once, and the number of records is limited.
 #[utoipa::path(get, path = "/v1/failed-resolutions", tag = "workers", operation_id = "list_failed_resolutions",
     security(("token" = [])), params(WorkspaceQuery),
-    responses((status = 200, description = "All recorded failures, the oldest first", body = FailedResolutionList)))]
+    responses((status = 200, description = "All of them, the oldest first", body = FailedResolutionList)))]
 pub(super) async fn failed_resolutions(
     State(service): State<Arc<Service>>,
     authorized: Authorized<ReadScope>,

@@ -53,6 +53,14 @@ impl CaseRun {
         }
     }
 
+    /// Returns the outcome of a resolution. `None` if it failed for a reason that does not depend on the inputs alone.
+    pub(crate) fn of(resolved: &Result<Arc<ComputedResolution>, Box<FailedResolution>>) -> Option<Self> {
+        match resolved {
+            Ok(computed) => Some((&**computed).into()),
+            Err(failed) => Self::of_failure(failed),
+        }
+    }
+
     /// Returns the outcome of a failed resolution. `None` if the failure does not depend on the inputs alone.
     pub(crate) fn of_failure(failed: &FailedResolution) -> Option<Self> {
         let run = Self { outcome: Err(failed.error.code()), digest: None, cost: failed.cost, enforced: None };

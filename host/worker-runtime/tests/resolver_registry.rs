@@ -92,8 +92,8 @@ async fn an_activated_resolver_is_used_until_a_rollback_and_every_change_is_an_e
     let expected = [
         EventKind::ResolverAdmitted { resolver: one },
         EventKind::ResolverAdmitted { resolver: two },
-        EventKind::ResolverActivated { resolver: one, previous: shipped },
-        EventKind::ResolverActivated { resolver: two, previous: one },
+        EventKind::ResolverActivated { resolver: one, previous: shipped, change_set: None },
+        EventKind::ResolverActivated { resolver: two, previous: one, change_set: None },
         EventKind::ResolverRolledBack { resolver: one, previous: two },
         EventKind::ResolverRolledBack { resolver: shipped, previous: one },
         EventKind::ResolverRevoked { resolver: one },
@@ -288,6 +288,9 @@ async fn the_registry_is_operated_over_http() {
     assert_eq!(missing.code(), (404, "comparison_not_found".to_owned()));
     let checked = api.ask("POST", &path("/activate"), &operator, "{}", "application/json").await;
     assert_eq!(checked.code(), (409, "nothing_to_compare".to_owned()));
+    let both = json!({ "unchecked": true, "accept": resolver }).to_string();
+    let refused = api.ask("POST", &path("/activate"), &operator, both, "application/json").await;
+    assert_eq!(refused.code(), (400, "invalid_request".to_owned()));
     let activated = activate().await;
     assert_eq!((activated.status, &activated.json()["state"]), (StatusCode::OK, &json!("active")));
     let refused = api.ask("DELETE", &path(""), &operator, "", "").await;

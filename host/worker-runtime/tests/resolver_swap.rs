@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bundles::{Bundle, Digest};
 use host_policy::ChangeEffect;
+use runtime_api::Code;
 use runtime_api::comparison::{ActivateRequest, CaseResult, Comparison, ComparisonState, Objection};
 use worker_runtime::event::EventKind;
 use worker_runtime::worker::CreateWorkerRequest;
 use worker_runtime::{Management, ResolverError, Runtime, RuntimeLimits, WorkerError, shipped};
 
-use crate::support::{World, acme, bundle_of, hostile, id, name, put};
+use crate::support::faulty::{Fault, Faulty};
+use crate::support::{CONFIG, World, acme, bundle_of, hostile, id, name, put};
 
 /// Time in which a background task must end. It takes milliseconds.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -38,23 +40,28 @@ async fn admit(management: &Management, component: Vec<u8>) -> Digest {
     digest
 }
 
-/// Compares the active resolver with another one, and waits for the result.
-async fn compared(management: &Management, after: Digest) -> (Comparison, Vec<Objection>) {
+/// Compares the active resolver with another one, and waits for the end.
+async fn end_of_comparison(management: &Management, after: Digest) -> ComparisonState {
     let mut status = management.compare_resolver(after).await.expect("begun");
-    let finished = async {
+    let ended = async {
         loop {
             match status.state {
                 ComparisonState::Running { done, total } => assert!(done <= total),
-                ComparisonState::Finished { comparison, objections } => {
-                    return (*comparison, objections.into_iter().collect());
-                }
-                state => panic!("{state:?}"),
+                state => return state,
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
             status = management.comparison(after).await.expect("a comparison");
         }
     };
-    tokio::time::timeout(DEADLINE, finished).await.expect("a result in time")
+    tokio::time::timeout(DEADLINE, ended).await.expect("an end in time")
+}
+
+/// Compares the active resolver with another one, and returns the result.
+async fn compared(management: &Management, after: Digest) -> (Comparison, Vec<Objection>) {
+    match end_of_comparison(management, after).await {
+        ComparisonState::Finished { comparison, objections } => (*comparison, objections.into_iter().collect()),
+        state => panic!("{state:?}"),
+    }
 }
 
 async fn active(management: &Management) -> Digest {
@@ -169,7 +176,11 @@ async fn growth_is_refused_accepted_by_digest_watched_and_rolled_back() {
         kinds,
         [
             EventKind::ResolverAdmitted { resolver: candidate },
-            EventKind::ResolverActivated { resolver: candidate, previous: shipped },
+            EventKind::ResolverActivated {
+                resolver: candidate,
+                previous: shipped,
+                change_set: Some(comparison.change_set)
+            },
             EventKind::ResolverDiverged {
                 resolver: candidate,
                 profile: name("p03"),
@@ -316,4 +327,89 @@ async fn resolver_that_was_not_compared_is_never_returned_to() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(active(&runtime.management()).await, two);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn difference_after_an_activation_is_in_the_next_comparison() {
+    let (_, runtime, bundle) = scene(RuntimeLimits::default()).await;
+    let (management, catalogue) = (runtime.management(), runtime.catalogue(&acme()));
+    let candidate = admit(&management, hostile::ignores_drops(None, Some(3))).await;
+    let (comparison, _) = compared(&management, candidate).await;
+    assert_eq!(changes(&comparison), Vec::<String>::new());
+    management.activate_resolver(candidate, ActivateRequest::default()).await.expect("activated");
+
+    // A request that names the resolver does not depend on the swap.
+    let capable = CreateWorkerRequest { required_capabilities: vec![name("tool:echo")], ..request(bundle, 3) };
+    let named = CreateWorkerRequest { resolver: Some(candidate), ..capable.clone() };
+    for _ in 0..20 {
+        catalogue.resolve(&named).await.expect("resolved");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(active(&management).await, candidate);
+
+    // No worker is created, so only the repeated resolution can record the difference.
+    let rolled_back = async {
+        while active(&management).await != shipped_digest() {
+            catalogue.resolve(&capable).await.expect("resolved");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, rolled_back).await.expect("the previous resolver is active again");
+    let (comparison, objections) = compared(&management, candidate).await;
+    assert_eq!(changes(&comparison), ["grew p03 /granted/secret:token", "grew p03 /wishes/secret:token"]);
+    assert_eq!(objections, [Objection::AuthorityGrew]);
+    let recorded = catalogue.failed_resolutions().await.expect("a list");
+    assert_eq!(recorded.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["changes_not_accepted"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pinned_workspace_that_no_comparison_covers_causes_no_rollback() {
+    let (world, runtime, bundle) = scene(RuntimeLimits::default()).await;
+    let candidate = admit(&runtime.management(), hostile::ignores_drops(None, Some(3))).await;
+    compared(&runtime.management(), candidate).await;
+    runtime.management().activate_resolver(candidate, ActivateRequest::default()).await.expect("activated");
+    drop(runtime);
+    let pinned = CONFIG.replace("[workspaces.acme]", &format!("[workspaces.acme]\nresolver = \"{candidate}\""));
+    assert_ne!(pinned, CONFIG);
+    let runtime = World { config: pinned, ..world }.open().await;
+    let capable = CreateWorkerRequest { required_capabilities: vec![name("tool:echo")], ..request(bundle, 3) };
+    for number in 0..20 {
+        runtime.catalogue(&acme()).create(id(&format!("capable-{number}")), capable.clone()).await.expect("created");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(active(&runtime.management()).await, candidate);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resolution_of_a_denied_worker_is_compared_too() {
+    let (_, runtime, _) = scene(RuntimeLimits::default()).await;
+    let catalogue = runtime.catalogue(&acme());
+    let profile = "instructions = [\"hello\"]\nrequires = [\"secret:absent\"]\n";
+    let bundle = put(&runtime.content(&acme()), &bundle_of("acme", 2, &[("profiles/p00.toml", profile)])).await;
+    for attempt in ["one", "two"] {
+        let denied = catalogue.create(id(attempt), request(bundle, 0)).await;
+        assert!(matches!(denied, Err(WorkerError::Denied(_))), "{denied:?}");
+    }
+    let recorded = catalogue.failed_resolutions().await.expect("a list");
+    assert_eq!(recorded.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["denied"]);
+    let candidate = admit(&runtime.management(), hostile::ignores_drops(None, None)).await;
+    let (comparison, _) = compared(&runtime.management(), candidate).await;
+    // The candidate of this test does not know the required secret.
+    assert_eq!((comparison.cases.same, comparison.cases.newly_failing), (12, 1), "{comparison:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn comparison_that_cannot_read_a_record_fails() {
+    let world = World::default();
+    let blobs = Arc::new(Faulty::new(world.blobs.clone()));
+    let runtime = World { blobs: blobs.clone(), ..world }.open().await;
+    let bundle = put(&runtime.content(&acme()), &twelve()).await;
+    runtime.catalogue(&acme()).create(id("w"), request(bundle, 0)).await.expect("created");
+    let management = runtime.management();
+    let candidate = admit(&management, hostile::ignores_drops(None, None)).await;
+    blobs.fails(Fault::Unavailable);
+    let state = end_of_comparison(&management, candidate).await;
+    assert_eq!(state, ComparisonState::Failed { code: Code::StoreUnavailable });
+    blobs.fails(None);
+    assert_eq!(compared(&management, candidate).await.0.cases.same, 1);
 }

@@ -138,10 +138,13 @@ async fn failed_resolutions_are_recorded_once_and_can_be_repeated() {
         let refused = catalogue.create(id(worker), of("nobody")).await.expect_err("an unknown profile");
         assert_eq!(refused.code(), "unknown_profile");
     }
-    // The resolution itself succeeds, and the policy refuses its result. A report records nothing.
+    // The resolution itself succeeds, and the policy refuses its result, which is recorded too. A report records nothing.
     let other = put(&runtime.content(&name("other")), &bundle_of("other", 1, &[])).await;
     runtime.catalogue(&name("other")).create(id("w"), trusted(other)).await.expect_err("a secret is not granted");
-    assert_eq!(runtime.catalogue(&name("other")).failed_resolutions().await.expect("a list"), []);
+    let denied = runtime.catalogue(&name("other")).failed_resolutions().await.expect("a list");
+    assert_eq!(denied.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["denied"]);
+    let record = runtime.content(&name("other")).blob(denied[0].record).await.expect("a record");
+    assert_eq!(Record::from_json(&record).expect("a record").failure(), None);
     catalogue.resolve(&of("somebody")).await.expect_err("an unknown profile");
 
     let failures = catalogue.failed_resolutions().await.expect("a list");

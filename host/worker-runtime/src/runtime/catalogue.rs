@@ -15,7 +15,7 @@ use runtime_api::worker::{
     WorkerState, WorkerSummary,
 };
 
-use super::failures::NewFailure;
+use super::failures::NewRecord;
 use super::live_worker::{LiveKey, LiveWorker};
 use super::shadow::ShadowCase;
 use crate::comparison::CaseRun;
@@ -175,8 +175,8 @@ impl WorkerError {
 /// Error of a resolution or of its enforcement.
 struct ResolutionFailure {
     error: WorkerError,
-    /// Record of the resolution, if the error depends on its inputs alone.
-    failure: Option<NewFailure>,
+    /// Record of the resolution, unless the error says nothing about it.
+    failure: Option<NewRecord>,
     /// Set if the resolution is to be repeated with the previous resolver.
     shadow: Option<ShadowCase>,
 }
@@ -239,10 +239,8 @@ impl Catalogue {
             Ok(enforced) => enforced,
             Err(ResolutionFailure { error, failure, shadow }) => {
                 self.repeat(shadow);
-                if let Some(failure) = failure
-                    && let Err(error) = self.record_failure(failure).await
-                {
-                    tracing::warn!(workspace = %self.workspace.id, code = error.code().as_str(), "cannot record a failed resolution");
+                if let Some(failure) = failure {
+                    self.record_beside_sample(failure).await;
                 }
                 return Err(error);
             }
@@ -339,6 +337,7 @@ impl Catalogue {
         let (view, older) = self.requested_bundle(request).await?;
         let config = shared.config.load_full();
         let resolver = shared.resolver_for(workspace, &config, request.resolver).await?;
+        let uses_active = request.resolver.is_none() && config.pinned_resolver(workspace).is_none();
         let resolve_request =
             Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
         let inputs = Inputs::of(shared.facts(&config, workspace), resolve_request);
@@ -347,26 +346,28 @@ impl Catalogue {
         let computed = {
             let (shared, workspace, view) = (shared.clone(), workspace.clone(), view.clone());
             async move {
-                let watch = shared.sample_shadow(resolver.digest());
-                let shadow = |inputs: &Inputs, after: CaseRun| {
-                    watch.map(|watch| ShadowCase { watch, view: view.clone(), inputs: inputs.clone(), after })
-                };
+                let watch = uses_active.then(|| shared.sample_shadow(resolver.digest())).flatten();
                 let resolved = match shared.resolutions.run(&resolver, &view, &inputs).await {
                     Ok(resolved) => resolved,
                     Err(failed) => {
-                        let failure = NewFailure::of(&inputs, &failed, shared.ledger.now());
-                        let shadow = CaseRun::of_failure(&failed).and_then(|run| shadow(&inputs, run));
+                        let failure = NewRecord::of_failure(&inputs, &failed, shared.ledger.now());
+                        let shadow = watch
+                            .zip(CaseRun::of_failure(&failed))
+                            .map(|(watch, after)| ShadowCase::new(watch, &view, &inputs, after));
                         return Err(ResolutionFailure { error: failed.error.into(), failure, shadow });
                     }
                 };
-                let shadow = shadow(&inputs, CaseRun::from(&*resolved));
+                let shadow = watch.map(|watch| ShadowCase::new(watch, &view, &inputs, CaseRun::from(&*resolved)));
                 let live = shared.enforce(&config, &workspace, &view, resolved.resolution()).await?;
                 let live = match live {
                     Ok(live) => live,
                     Err(refusals) => {
+                        let at = shared.ledger.now();
+                        let failure = NewRecord::of_resolution(&inputs, &resolved, Code::Denied, at);
                         return Err(ResolutionFailure {
+                            error: WorkerError::Denied(refusals),
+                            failure: Some(failure),
                             shadow,
-                            ..ResolutionFailure::from(WorkerError::Denied(refusals))
                         });
                     }
                 };

@@ -13,8 +13,8 @@ use component_host::{BundleView, Resolver};
 use content_store::blob_store::{self, BlobError};
 use content_store::metadata::{Key, MetadataError};
 use host_policy::RuntimeConfig;
-use runtime_api::Code;
 use runtime_api::comparison::{ActivateRequest, Comparison, ComparisonState, ComparisonStatus};
+use runtime_api::{Class, Code};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
@@ -22,7 +22,8 @@ use super::corpus::Snapshot;
 use super::resolver_registry::{RUNTIME, Registry, ResolverError};
 use super::{Management, Shared};
 use crate::comparison::{CaseRun, Comparer, TooManyChanges};
-use crate::ledger::{Change, ComparisonRow, Decision, Mark, comparison_key, holders_key};
+use crate::content::ContentError;
+use crate::ledger::{Change, ComparisonRow, Decision, Mark, Row, comparison_key, holders_key};
 use crate::record::Record;
 use crate::resolutions::Inputs;
 use crate::workspace::Workspace;
@@ -148,27 +149,27 @@ impl Management {
         self.comparison(after).await
     }
 
-    /// Checks that a comparison allows the activation of a resolver, and returns its row. Returns `None` if the request allows
-    /// an activation without a comparison, or if the resolver is active already.
+    /// Checks that a comparison allows the activation of a resolver, and returns it with its row. Returns `None` if the request
+    /// allows an activation without a comparison.
     pub(super) async fn check_swap(
         &self,
         registry: &Registry,
         digest: Digest,
         request: ActivateRequest,
-    ) -> Result<Option<ComparisonRow>, ResolverError> {
-        if request.unchecked || digest == registry.active {
+    ) -> Result<Option<(Row<ComparisonRow>, Comparison)>, ResolverError> {
+        if request.unchecked {
             return Ok(None);
         }
-        let row = self.shared.ledger.row::<ComparisonRow>(&comparison_key(&digest)).await?.map(|row| row.value);
-        let Some(row) = row.filter(|row| row.before == registry.active) else {
+        let row = self.shared.ledger.row::<ComparisonRow>(&comparison_key(&digest)).await?;
+        let Some(row) = row.filter(|row| row.value.before == registry.active) else {
             let has_records = !self.snapshot().await?.0.is_empty();
             return Err(if has_records { ResolverError::ComparisonRequired } else { ResolverError::NothingToCompare });
         };
-        let age = self.shared.ledger.now().duration_since(row.at).as_secs();
+        let age = self.shared.ledger.now().duration_since(row.value.at).as_secs();
         if u64::try_from(age).unwrap_or(0) > self.shared.limits.comparison_seconds {
             return Err(ResolverError::ComparisonRequired);
         }
-        let comparison = self.shared.report(row.report, row.report_bytes).await?;
+        let comparison = self.shared.report(row.value.report, row.value.report_bytes).await?;
         if comparison.cases.compared() == 0 {
             return Err(ResolverError::NothingToCompare);
         }
@@ -178,7 +179,7 @@ impl Management {
             None => objections.is_empty(),
         };
         if is_accepted {
-            return Ok(Some(row));
+            return Ok(Some((row, comparison)));
         }
         Err(ResolverError::NotAccepted { change_set: comparison.change_set, objections })
     }
@@ -285,7 +286,7 @@ impl Shared {
         workspace: &WorkspaceId,
     ) -> Result<Option<(ProfileName, CaseRun, CaseRun)>, Code> {
         let config = self.config.load_full();
-        let Some((record, view)) = self.recorded_case(record, workspace, &config).await else { return Ok(None) };
+        let Some((record, view)) = self.recorded_case(record, workspace, &config).await? else { return Ok(None) };
         let (before, after) = (pair.before.clone(), pair.after.clone());
         let is_replay = before.digest() == after.digest();
         let (shared, workspace) = (self.clone(), workspace.clone());
@@ -314,24 +315,30 @@ impl Shared {
             let after = shared.decide(after, &config, &workspace, &view).await?;
             Ok(Some((profile, before, after)))
         };
-        self.compute_pool.run(self.comparisons.slot.clone(), compared).await.unwrap_or(Ok(None))
+        self.compute_pool.run(self.comparisons.slot.clone(), compared).await.unwrap_or(Err(Code::Failed))
     }
 
-    /// Reads a record and opens its bundle. Returns `None` if one of them cannot be used.
+    /// Reads a record and opens its bundle. Returns `None` if one of them is missing, damaged or revoked.
+    ///
+    /// # Errors
+    ///
+    /// The code of a failure of the store or of the system. A comparison without the cases that could not be read now would
+    /// prove too little.
     async fn recorded_case(
         self: &Arc<Self>,
         record: Digest,
         workspace: &WorkspaceId,
         config: &RuntimeConfig,
-    ) -> Option<(Record, BundleView)> {
+    ) -> Result<Option<(Record, BundleView)>, Code> {
         let content = Workspace { shared: self.clone(), id: workspace.clone() }.content();
-        let record = Record::from_json(&content.blob(record).await.ok()?).ok()?;
+        let Some(record) = unless_failed(content.blob(record).await)? else { return Ok(None) };
+        let Ok(record) = Record::from_json(&record) else { return Ok(None) };
         let bundle = record.digests().bundle;
         let view = match bundle == self.builtin.bundle().digest() {
-            true => self.builtin.clone(),
-            false => content.view_under(bundle, config).await.ok()?,
+            true => Some(self.builtin.clone()),
+            false => unless_failed(content.view_under(bundle, config).await)?,
         };
-        Some((record, view))
+        Ok(view.map(|view| (record, view)))
     }
 
     /// Adds the decision of the host to an outcome. Fails if the content of a plugin cannot be read now.
@@ -351,6 +358,15 @@ impl Shared {
     pub(super) async fn report(&self, report: Digest, bytes: u64) -> Result<Comparison, ResolverError> {
         let content = self.blobs.get_sized(report, bytes).await?;
         serde_json::from_slice(&content).map_err(|_| BlobError::Damaged(report).into())
+    }
+}
+
+/// Returns `None` for an error that says that the content cannot be used, and the code of any other error.
+fn unless_failed<T>(read: Result<T, ContentError>) -> Result<Option<T>, Code> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.code().class() == Class::Failed => Err(error.code()),
+        Err(_) => Ok(None),
     }
 }
 

@@ -15,10 +15,10 @@ use content_store::blob_store::{self, BlobError};
 use content_store::metadata::{Key, MetadataError};
 use content_store::records;
 use host_policy::RuntimeConfig;
-use runtime_api::Code;
 use runtime_api::comparison::{ActivateRequest, Objection};
 use runtime_api::event::{Event, EventKind};
 use runtime_api::resolver::{ResolverState, ResolverSummary};
+use runtime_api::{Class, Code};
 use serde::{Deserialize, Serialize};
 
 use super::shadow::Watch;
@@ -26,7 +26,7 @@ use super::{Management, Shared, WorkerError};
 use crate::content::ContentError;
 use crate::ledger::{
     Change, ChangeError, ComparisonRow, Decision, EventRow, Mark, Page, RUNTIME_EVENTS, ResolverRow, Revocation, Row,
-    event_key, events_key, holders_key, registry_key, resolved_by_key, resolver_key, resolvers_key,
+    comparison_key, event_key, events_key, holders_key, registry_key, resolved_by_key, resolver_key, resolvers_key,
 };
 
 /// Earlier resolvers that `rollback` can return to, and retired resolvers. When the limit is reached, the oldest of the
@@ -362,7 +362,7 @@ impl Management {
             if registry.earlier.len() > MAX_EARLIER {
                 registry.earlier.remove(0);
             }
-            Ok((digest, vec![EventKind::ResolverActivated { resolver: digest, previous: registry.active }]))
+            Ok((digest, Vec::new()))
         })
         .await
     }
@@ -397,8 +397,8 @@ impl Management {
         .await
     }
 
-    /// Makes another resolver the active one, as `choose` decides. A `request` must be allowed by a comparison. The comparison
-    /// with the resolver `refuted` allows no activation any more.
+    /// Makes another resolver the active one, as `choose` decides. A `request` must be allowed by a comparison, and writes the
+    /// event of an activation. The comparison with the resolver `refuted` allows no activation any more.
     async fn swap(
         &self,
         request: Option<ActivateRequest>,
@@ -413,7 +413,7 @@ impl Management {
             if let Some(pinned) = self.shared.config.load().host_resolver().filter(|pinned| !is_chosen(pinned)) {
                 return Err(ResolverError::Pinned(pinned));
             }
-            let (digest, events) = chosen?;
+            let (digest, mut events) = chosen?;
             let row = self.resolver_row(&digest).await?;
             if row.as_ref().is_some_and(|row| row.value.revoked.is_some()) {
                 return Err(ResolverError::Revoked(digest));
@@ -431,13 +431,10 @@ impl Management {
                 Some(request) => self.check_swap(&registry, digest, request).await?,
                 None => None,
             };
-            let watch = match compared {
-                Some(row) => {
-                    let report = self.shared.report(row.report, row.report_bytes).await?;
-                    Some(Arc::new(Watch::new(digest, registry.active, report.changes)))
-                }
-                None => None,
-            };
+            if request.is_some() {
+                let change_set = compared.as_ref().map(|(_, comparison)| comparison.change_set);
+                events.push(EventKind::ResolverActivated { resolver: digest, previous: registry.active, change_set });
+            }
             registry.retired.remove(&digest);
             registry.retired.insert(registry.active);
             if registry.retired.len() > MAX_EARLIER {
@@ -453,9 +450,13 @@ impl Management {
             if let Some(earlier) = registry.accepted.take() {
                 change = change.delete(&accepted_holder(&earlier.report));
             }
-            if let Some(ComparisonRow { report, report_bytes, before, .. }) = compared {
+            let mut watch = None;
+            if let Some((row, comparison)) = compared {
+                let ComparisonRow { report, report_bytes, before, .. } = row.value;
                 registry.accepted = Some(AcceptedReport { report, report_bytes, previous: before });
-                change = change.put(&accepted_holder(&report), &Mark {});
+                // A later comparison would let go of the report.
+                change = change.expect(&comparison_key(&digest), Some(&row)).put(&accepted_holder(&report), &Mark {});
+                watch = Some(Arc::new(Watch::new(digest, before, comparison.changes)));
             }
             change = events.into_iter().fold(change.put(&registry_key(), &registry), Change::event);
             Ok(Decision::Commit(change, (digest, watch)))
@@ -566,7 +567,7 @@ impl Management {
     pub(super) async fn open_registry(&self) -> Result<(), MetadataError> {
         let (registry, _) = self.registry().await?;
         self.shared.active_resolver.store(Arc::new(registry.active));
-        self.shared.watch.store(self.watch_of(&registry).await);
+        self.shared.watch.store(self.watch_of(&registry).await?);
         for (key, row) in self.shared.ledger.rows::<ResolverRow>(&resolvers_key(), None, usize::MAX).await? {
             let Ok(digest) = key.last().parse::<Digest>() else { continue };
             if row.revoked.is_some() {
@@ -587,18 +588,21 @@ impl Management {
         Ok(())
     }
 
-    /// Returns the watch of the activation that a registry names. `None` if the accepted report cannot be read.
-    async fn watch_of(&self, registry: &Registry) -> Option<Arc<Watch>> {
-        let AcceptedReport { report, report_bytes, previous } = registry.accepted?;
+    /// Returns the watch of the activation that a registry names. `None` if the accepted report is missing or damaged.
+    async fn watch_of(&self, registry: &Registry) -> Result<Option<Arc<Watch>>, MetadataError> {
+        let Some(AcceptedReport { report, report_bytes, previous }) = registry.accepted else { return Ok(None) };
         match self.shared.report(report, report_bytes).await {
-            Ok(report) => Some(Arc::new(Watch::new(registry.active, previous, report.changes))),
+            Ok(report) => Ok(Some(Arc::new(Watch::new(registry.active, previous, report.changes)))),
+            Err(error) if error.code().class() == Class::Failed => {
+                Err(MetadataError::Unavailable { operation: "read the report of a comparison" })
+            }
             Err(error) => {
                 let code = error.code();
                 tracing::warn!(
                     code = code.as_str(),
-                    "the active resolver is not watched: the report of its comparison cannot be read"
+                    "the active resolver is not watched: the report of its comparison cannot be used"
                 );
-                None
+                Ok(None)
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Repeats a share of the resolutions after an activation with the previous resolver.
 //!
-//! A change that the accepted comparison does not have activates the previous resolver again. Resolutions are compared before
-//! the policy is enforced, so a change of the config is not a difference. At most one resolution is repeated at a time, in the
-//! background.
+//! A change that the accepted comparison does not have activates the previous resolver again, and is recorded, so that the next
+//! comparison has it. Resolutions are compared before the policy is enforced, so a change of the config is not a difference. Only
+//! requests that use the active resolver are repeated, because a comparison leaves out pinned workspaces. At most one resolution
+//! is repeated at a time, in the background.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,13 +12,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bundles::{Digest, WorkspaceId};
 use component_host::BundleView;
 use host_policy::ResolutionChange;
+use runtime_api::Code;
 use runtime_api::event::EventKind;
 use tokio::sync::Semaphore;
 
+use super::failures::NewRecord;
 use super::resolver_registry::ResolverError;
 use super::{Management, Shared, WorkerError};
 use crate::comparison::CaseRun;
-use crate::resolutions::Inputs;
+use crate::resolutions::{Inputs, Resolutions};
+use crate::workspace::Workspace;
 
 /// An activation that is watched.
 #[derive(Debug)]
@@ -36,10 +40,16 @@ pub(crate) struct Watch {
 /// A resolution that is to be repeated.
 #[derive(Debug)]
 pub(crate) struct ShadowCase {
-    pub(super) watch: Arc<Watch>,
-    pub(super) view: BundleView,
-    pub(super) inputs: Inputs,
-    pub(super) after: CaseRun,
+    watch: Arc<Watch>,
+    view: BundleView,
+    inputs: Inputs,
+    after: CaseRun,
+}
+
+impl ShadowCase {
+    pub(super) fn new(watch: Arc<Watch>, view: &BundleView, inputs: &Inputs, after: CaseRun) -> Self {
+        Self { watch, view: view.clone(), inputs: inputs.clone(), after }
+    }
 }
 
 impl Watch {
@@ -49,7 +59,7 @@ impl Watch {
 }
 
 impl Shared {
-    /// Returns the watched activation if a resolution of this resolver is to be repeated.
+    /// Returns the watched activation if a resolution of the active resolver is to be repeated.
     pub(super) fn sample_shadow(&self, resolver: Digest) -> Option<Arc<Watch>> {
         let watch = self.watch.load_full()?;
         let percent = u64::from(self.limits.shadow_percent.min(100));
@@ -77,7 +87,7 @@ impl Shared {
             Ok(previous) => previous,
             Err(WorkerError::ResolverRevoked(_) | WorkerError::ResolverNotFound(_)) => {
                 // There is nothing to return to.
-                self.watch.store(None);
+                self.watch.compare_and_swap(&Some(watch.clone()), None);
                 tracing::warn!(
                     resolver = %watch.active,
                     "resolutions are no longer repeated: the previous resolver was revoked or removed"
@@ -87,11 +97,25 @@ impl Shared {
             Err(_) => return,
         };
         let profile = inputs.request().profile().clone();
-        let computed = async move { CaseRun::compute(&previous, &view, &inputs).await };
-        let Some(Ok(before)) = self.compute_pool.run(Arc::new(Semaphore::new(1)), computed).await else { return };
-        let changes = before.changes_to(&after, &profile);
-        let Some(change) = changes.into_iter().find(|change| !watch.accepted.contains(change)) else { return };
+        let at = self.ledger.now();
+        let computed = async move {
+            let resolved = Resolutions::with_capacity(0).run(&previous, &view, &inputs).await;
+            let before = CaseRun::of(&resolved)?;
+            let changes = before.changes_to(&after, &profile);
+            let change = changes.into_iter().find(|change| !watch.accepted.contains(change))?;
+            let recorded = match &resolved {
+                Ok(resolved) => Some(NewRecord::of_resolution(&inputs, resolved, Code::ChangesNotAccepted, at)),
+                Err(failed) => NewRecord::of_failure(&inputs, failed, at),
+            };
+            Some((watch, change, recorded))
+        };
+        let computed = self.compute_pool.run(Arc::new(Semaphore::new(1)), computed).await.flatten();
+        let Some((watch, change, recorded)) = computed else { return };
         let management = Management { shared: self.clone() };
+        // Without the record, the next comparison could lack the change again.
+        if let Some(recorded) = recorded {
+            Workspace { shared: self.clone(), id: workspace.clone() }.catalogue().record_beside_sample(recorded).await;
+        }
         match management.return_from(&watch, &change).await {
             Ok(()) => tracing::warn!(
                 resolver = %watch.active, profile = %change.profile, field = %change.field,
@@ -107,7 +131,11 @@ impl Shared {
 
 impl Management {
     /// Activates the previous resolver again, because of a change that was not accepted.
-    async fn return_from(&self, watch: &Watch, change: &ResolutionChange) -> Result<(), ResolverError> {
+    async fn return_from(&self, watch: &Arc<Watch>, change: &ResolutionChange) -> Result<(), ResolverError> {
+        // The resolver was activated again since, with other accepted changes.
+        if !self.shared.watch.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, watch)) {
+            return Ok(());
+        }
         let (resolver, previous) = (watch.previous, watch.active);
         let diverged = EventKind::ResolverDiverged {
             resolver: watch.active,

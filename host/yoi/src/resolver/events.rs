@@ -42,8 +42,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 fn words(kind: &EventKind) -> String {
     match kind {
         EventKind::ResolverAdmitted { resolver } => format!("added {}", resolver.short()),
-        EventKind::ResolverActivated { resolver, previous } => {
-            format!("activated {} in place of {}", resolver.short(), previous.short())
+        EventKind::ResolverActivated { resolver, previous, change_set } => {
+            let allowed = match change_set {
+                Some(changes) => format!("with changes {}", changes.short()),
+                None => "without a comparison".to_owned(),
+            };
+            format!("activated {} in place of {} {allowed}", resolver.short(), previous.short())
         }
         EventKind::ResolverDiverged { resolver, profile, field } => {
             let what = if field.is_empty() { "the outcome".to_owned() } else { one_line(field) };
