@@ -40,6 +40,17 @@ pub struct ContactFailure {
     pub since: Timestamp,
 }
 
+impl ContactFailure {
+    /// Returns `unreachable` if the Runtime does not answer, and `unusable` if it answers, but does not accept the Backend or
+    /// gives answers that the Backend does not understand.
+    pub fn word(&self) -> &'static str {
+        match self.code {
+            Code::Unreachable | Code::TimedOut => "unreachable",
+            _ => "unusable",
+        }
+    }
+}
+
 /// Condition of a workspace on a Runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -27,7 +27,7 @@ pub enum LinkError {
     #[error("the Runtime cannot do it now (`{0}`)")]
     Busy(Code),
     /// The Runtime refused.
-    #[error("the Runtime refused (`{code}`)")]
+    #[error("the Runtime refuses the request (`{code}`)")]
     Refused {
         /// Error code.
         code: Code,

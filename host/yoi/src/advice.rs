@@ -9,7 +9,7 @@ const COMMANDS: [(&str, &str); 43] = [
     ),
     (
         "activate it without a comparison, or create workers first",
-        "create workers first, or use `yoi resolver activate DIGEST --unchecked`",
+        "create workers first; `yoi resolver activate DIGEST --unchecked` activates without a comparison",
     ),
     (
         "wait until its other requests have ended, or use a token with a larger share",

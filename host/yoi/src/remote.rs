@@ -60,8 +60,8 @@ impl ServerKind {
     /// Returns the command that issues tokens.
     fn new_token(self) -> &'static str {
         match self {
-            Self::Runtime => "yoi runtime token new",
-            Self::Backend => "yoi backend token new",
+            Self::Runtime => "`yoi runtime token new`, or for a Backend `yoi backend token new`,",
+            Self::Backend => "`yoi backend token new`",
         }
     }
 
@@ -198,8 +198,7 @@ impl ServerArgs {
     {
         let token = self.token()?.ok_or_else(|| {
             let (variable, new_token) = (self.kind.variable(), self.kind.new_token());
-            let help =
-                format!("name a token file with `--token-file`, or set {variable}; `{new_token}` issues a token");
+            let help = format!("name a token file with `--token-file`, or set {variable}; {new_token} issues a token");
             CliError::new(Code::NoToken, "no token is given", help)
         })?;
         self.send_with(Some(token), workspace, requests)
@@ -245,7 +244,7 @@ impl ServerArgs {
                     CliError::new(
                         Code::InvalidToken,
                         message,
-                        format!("write the token into the file, as `{}` printed it", self.kind.new_token()),
+                        format!("write the token into the file, as {} printed it", self.kind.new_token()),
                     )
                 })?
             }

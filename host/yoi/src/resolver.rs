@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Inspects and tests resolver components, and manages the resolvers of a service.
+/// Creates, tests and compares resolver components, and manages the resolvers of a service.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Shows the structure of a component without compiling or running it.

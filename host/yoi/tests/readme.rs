@@ -86,7 +86,6 @@ impl Reader {
             std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
             std::os::unix::fs::symlink(root().join(folder).canonicalize().expect("the examples"), to).expect("a link");
         }
-        place.write("files/plan.md", "Ship on Friday.\n");
         // The first run prints a note about compiling, which is in no page.
         assert_eq!(place.yoi(&["resolve", "builtin", "--profile", "coder"]).code, 0);
         Self { place, exported: Vec::new(), serving: Vec::new() }
@@ -113,6 +112,7 @@ impl Reader {
     fn append(&self, file: &str, text: &str) {
         let path = self.place.path().join(file);
         let folder = self.place.path().join("files");
+        std::fs::create_dir_all(&folder).expect("made");
         let text = text.replace("/srv/my-team/files", folder.to_str().expect("UTF-8"));
         let before = std::fs::read_to_string(&path).unwrap_or_default();
         std::fs::write(path, before + "\n" + &text).expect("written");

@@ -270,7 +270,10 @@ struct WrittenCode(Code);
 impl<'de> Deserialize<'de> for WrittenCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = String::deserialize(deserializer)?;
-        word.parse().map(Self).map_err(|_| D::Error::custom("no such error code"))
+        word.parse().map(Self).map_err(|_| {
+            let start: String = word.chars().take(64).collect();
+            D::Error::custom(format_args!("invalid error code `{}`", bundles::one_line(&start)))
+        })
     }
 }
 
@@ -307,7 +310,7 @@ mod tests {
             (&format!("{GOOD}expect = {{ tool = [] }}"), 4, 12, Code::UnknownField, "unknown field `tool`"),
             (&format!("{GOOD}expect = {{ tools = ['A B'] }}"), 4, 21, Code::InvalidName, "invalid tool name"),
             (&format!("{GOOD}expect = {{ tools = 'a' }}"), 4, 20, Code::InvalidType, "expected a list"),
-            (&format!("{GOOD}expect = {{ failure = 'x' }}"), 4, 22, Code::InvalidValue, "no such error code"),
+            (&format!("{GOOD}expect = {{ failure = 'x' }}"), 4, 22, Code::InvalidValue, "invalid error code `x`"),
             (&format!("{GOOD}expect = {{ grants = [] }}"), 4, 21, Code::MissingField, "`grants` needs the config"),
             (&format!("{GOOD}expect.settings.day = 2026-01-01"), 4, 8, Code::InvalidType, "settings have no dates"),
             (&format!("{GOOD}facts = '/etc/passwd'"), 4, 9, Code::InvalidValue, "invalid path"),

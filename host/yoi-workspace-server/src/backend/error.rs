@@ -158,7 +158,9 @@ impl BackendError {
                 LinkError::NotAllowed => "see why: `yoi backend explain RUNTIME WORKSPACE`".to_owned(),
                 LinkError::Busy(_) => "retry after a second".to_owned(),
                 LinkError::Source(_) => "publish the bundle again".to_owned(),
-                LinkError::Refused { .. } => "see `details`; the Runtime itself names the remedy".to_owned(),
+                LinkError::Refused { .. } => {
+                    "send the request to the Runtime itself, which names the reason and the remedy".to_owned()
+                }
             },
         }
     }

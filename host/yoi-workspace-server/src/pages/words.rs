@@ -59,10 +59,7 @@ pub(super) const LEGEND: [(Word, &str); 9] = [
 
 /// Returns the word for a Runtime that cannot be used.
 fn of_failure(failure: &ContactFailure) -> Word {
-    match failure.code {
-        Code::Unreachable | Code::TimedOut => UNREACHABLE,
-        _ => UNUSABLE,
-    }
+    if failure.word() == UNREACHABLE.word { UNREACHABLE } else { UNUSABLE }
 }
 
 impl ConditionView {

@@ -1,4 +1,4 @@
-//! `yoi backend rollback`: makes the bundle the desired one again that was desired before.
+//! `yoi backend rollback`: makes the previous desired bundle the desired one again.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::BackendArgs;
 
-/// Makes the bundle the desired one again that was desired before.
+/// Makes the previous desired bundle the desired one again.
 ///
 /// Each call goes back by one bundle. The rollback is a new generation, so Runtimes follow it like any other decision.
 #[derive(Debug, clap::Args)]

@@ -93,7 +93,7 @@ fn condition(pair: &PairView) -> (String, String) {
         Condition::Unknown => ("not read yet".to_owned(), String::new()),
         Condition::Refused { code } => (format!("refused [{}]", code.as_str()), behind),
         Condition::Unavailable(failure) => {
-            (format!("unavailable [{}]", failure.code.as_str()), format!("since {}", time(failure.since)))
+            (format!("{} [{}]", failure.word(), failure.code.as_str()), format!("since {}", time(failure.since)))
         }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, env = "YOI_IMPACT", value_parser = BoolishValueParser::new())]
     impact: bool,
     /// With `--impact`: folder with records of `yoi resolve --record`, or data folder of a Runtime that is not running.
-    #[arg(long, value_name = "FOLDER", env = "YOI_RECORDS")]
+    #[arg(long, value_name = "FOLDER", env = "YOI_RECORDS", requires = "impact")]
     records: Option<PathBuf>,
     /// Resolver component, as `PATH` or `PATH@sha256:…`. Default: the built-in resolver.
     #[arg(long, value_name = "COMPONENT", env = "YOI_RESOLVER")]

@@ -57,7 +57,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let report = crate::block_on(kit.check_component(&sandboxes, &component))??;
     if report.checks.is_empty() {
         let message = format!("no check is called `{}`", bundles::one_line(&args.only));
-        return Err(CliError::new(Code::Usage, message, "omit `--only` to see the names of all checks"));
+        return Err(CliError::new(
+            Code::Usage,
+            message,
+            "list the names of all checks: omit `--only`, and pass `--format json`",
+        ));
     }
     let document = Document {
         schema: "yoi.resolver-check/1",
@@ -83,7 +87,11 @@ fn text(document: &Document) -> String {
     for checks in report.checks.chunk_by(|one, two| group(one) == group(two)) {
         let passed = checks.iter().filter(|check| check.verdict == Verdict::Passed).count();
         let group = checks.first().map(group).unwrap_or_default();
-        rows.noted(group, format!("{passed} of {}", count(checks.len(), "check")), "passed");
+        if checks.iter().all(|check| check.verdict == Verdict::NotRun) {
+            rows.row(group, "not run");
+        } else {
+            rows.noted(group, format!("{passed} of {}", count(checks.len(), "check")), "passed");
+        }
     }
     for (check, failure) in report.failures() {
         rows.row("failed", &check.name);
@@ -97,7 +105,7 @@ fn text(document: &Document) -> String {
         (0, 0) => format!("{} passed", count(report.checks.len(), "check")),
         (failed, 0) => format!("{} failed", count(failed, "check")),
         (failed, not_run) => {
-            format!("{} failed, {not_run} not run: calls must end with an answer first", count(failed, "check"))
+            format!("{} failed, {not_run} not run: mend the failure first", count(failed, "check"))
         }
     };
     rows.row("verdict", verdict);

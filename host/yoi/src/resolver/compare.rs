@@ -94,16 +94,16 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     if let Some(path) = &args.html {
         files::write(path, comparison_page::render(&comparison, &objections).as_bytes(), "page")?;
     }
-    print(&comparison, &objections, output);
+    print(&comparison, &objections, is_local, output);
     Ok(if objections.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(4) })
 }
 
-/// Prints a comparison.
-pub(super) fn print(comparison: &Comparison, objections: &BTreeSet<Objection>, output: &Output) {
+/// Prints a comparison. A comparison that was made here is no reason for a service to activate the resolver.
+pub(super) fn print(comparison: &Comparison, objections: &BTreeSet<Objection>, is_local: bool, output: &Output) {
     let document = json!({
         "schema": "yoi.resolver-compare/1", "comparison": comparison, "objections": objections,
     });
-    output.result(&document, || text(comparison, objections));
+    output.result(&document, || text(comparison, objections, is_local));
 }
 
 fn is_active(named: &DigestOrPath) -> bool {
@@ -119,7 +119,7 @@ pub(super) fn compare_there(
     if !is_active(before) {
         return Err(CliError::new(
             Code::Usage,
-            "a running service compares its active resolver",
+            "the first resolver must be `active` in a comparison by a service",
             "write `active` as the first resolver, or name cases with `--records`, `--data` or `--bundle` and `--all-profiles`",
         ));
     }
@@ -294,7 +294,7 @@ fn growth(before: u64, after: u64) -> String {
     }
 }
 
-fn text(comparison: &Comparison, objections: &BTreeSet<Objection>) -> String {
+fn text(comparison: &Comparison, objections: &BTreeSet<Objection>, is_local: bool) -> String {
     let Comparison { before, after, snapshot, cases, cost, change_set, changes, .. } = comparison;
     let mut rows = Rows::default();
     rows.row("before", before);
@@ -324,10 +324,12 @@ fn text(comparison: &Comparison, objections: &BTreeSet<Objection>) -> String {
     }
     if !objections.is_empty() {
         let words: Vec<_> = objections.iter().map(|one| one.as_str()).collect();
-        text.push_str(&format!(
-            "\n{}. To accept exactly these changes: --accept {change_set}\n",
-            sentence(&words.join(", "))
-        ));
+        let next = match (is_local, changes.is_empty()) {
+            (true, _) => "A service needs a comparison of its own: yoi resolver compare active DIGEST".to_owned(),
+            (false, true) => format!("To accept exactly this cost: --accept {change_set}"),
+            (false, false) => format!("To accept exactly these changes: --accept {change_set}"),
+        };
+        text.push_str(&format!("\n{}. {next}\n", sentence(&words.join(", "))));
     }
     text
 }

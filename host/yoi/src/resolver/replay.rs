@@ -114,7 +114,7 @@ fn replay_there(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let active = DigestOrPath::Path("active".into());
     let used = args.resolver.as_ref().unwrap_or(&active);
     let (comparison, objections) = compare::compare_there(&active, used, &args.server)?;
-    compare::print(&comparison, &objections, output);
+    compare::print(&comparison, &objections, false, output);
     let same = comparison.changes.is_empty() && comparison.cases.skipped == 0;
     Ok(ExitCode::from(if same { 0 } else { Code::DigestMismatch.exit_code() }))
 }

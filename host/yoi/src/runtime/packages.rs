@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::bundle_source::{self, Source};
 use crate::error::CliError;
+use crate::progress::Progress;
 
 /// The package of a plugin of a bundle.
 #[derive(Debug, Serialize)]
@@ -109,7 +110,9 @@ impl Beside {
     /// Uploads each package that the Runtime does not have or for which the token may not ask, and sets the state of
     /// each.
     pub(crate) async fn send(mut self, client: &Client, named: &mut [NamedPackage]) -> Result<(), ClientError> {
-        for package in named {
+        let (progress, all) = (Progress::new("packages"), named.len());
+        for (finished, package) in named.iter_mut().enumerate() {
+            progress.set(finished, all);
             let has = client.has_blob(package.digest).await?;
             package.state = match (has, self.0.remove(&package.digest)) {
                 (Some(true), _) => PackageState::Known,

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Name of the token.
     #[arg(long, value_name = "NAME", env = "YOI_NAME")]
     name: DisplayName,
-    /// Scopes: `read`, `publish`, `workers`, and `admin` for the operation of the Backend, including issuing tokens.
+    /// Scopes, separated by commas: `read`, `publish`, `workers`, and `admin` for the operation of the Backend, including issuing tokens.
     #[arg(long, value_name = "SCOPE", env = "YOI_SCOPE", value_delimiter = ',', required = true)]
     scope: Vec<BackendScope>,
     /// Workspace that the token serves. Can be repeated.

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Name of the token.
     #[arg(long, value_name = "NAME", env = "YOI_NAME")]
     name: DisplayName,
-    /// Scopes: `read`, `bundles`, `workers`, `call`, `ingress`, `status`, and `operator` for the operation of the Runtime, including issuing tokens.
+    /// Scopes, separated by commas: `read`, `bundles`, `workers`, `call`, `ingress`, `status`, and `operator` for the operation of the Runtime, including issuing tokens.
     #[arg(long, value_name = "SCOPE", env = "YOI_SCOPE", value_delimiter = ',', required = true)]
     scope: Vec<Scope>,
     /// Workspace that the token serves. Can be repeated.
