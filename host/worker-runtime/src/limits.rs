@@ -47,7 +47,7 @@ pub struct RuntimeLimits {
     /// Recorded resolutions of one workspace that failed, that the policy denied, or that showed a change after an activation. A new
     /// one replaces the oldest one.
     pub failed_resolutions: u64,
-    /// Recorded resolutions of one workspace, with which resolvers are compared: a sample of all inputs. 0 records none.
+    /// Recorded resolutions of one workspace, with which resolvers are compared: a sample of all requests. 0 records none.
     pub resolution_records: u64,
     /// Seconds for which a comparison allows the activation of a resolver.
     pub comparison_seconds: u64,

@@ -20,10 +20,14 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A bundle with the profiles `p00` to `p11`, each of which wants a secret and drops the wish again.
 fn twelve() -> Bundle {
+    twelve_of_revision(1)
+}
+
+fn twelve_of_revision(revision: u64) -> Bundle {
     let profile = "instructions = [\"hello\"]\nwants = [\"secret:token\"]\n[[layer]]\ndrops = [\"secret:token\"]\n";
     let names: Vec<String> = (0..12).map(|number| format!("profiles/p{number:02}.toml")).collect();
     let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), profile)).collect();
-    bundle_of("acme", 1, &files)
+    bundle_of("acme", revision, &files)
 }
 
 fn shipped_digest() -> Digest {
@@ -271,7 +275,19 @@ async fn records_are_a_bounded_sample_without_duplicates_and_with_failures() {
     assert!(matches!(failed, Err(WorkerError::Resolve(_))), "{failed:?}");
     assert_eq!(recorded().await.len(), 6);
 
-    // A sample does not depend on the order of the inputs.
+    // Another revision of the bundle takes the place of the earlier one, and of no other request.
+    let next = twelve_of_revision(2);
+    put(&runtime.content(&acme()), &next).await;
+    for number in 0..12 {
+        let created =
+            runtime.catalogue(&acme()).create(id(&format!("next-{number}")), request(next.digest(), number)).await;
+        created.expect("created");
+    }
+    let newer = recorded().await;
+    assert_eq!(newer.len(), 6);
+    assert!(sample.iter().all(|record| !newer.contains(record)));
+
+    // A sample does not depend on the order of the requests.
     let other =
         World { limits: RuntimeLimits { resolution_records: 5, ..RuntimeLimits::default() }, ..World::default() };
     let reversed = other.open().await;
@@ -284,7 +300,8 @@ async fn records_are_a_bounded_sample_without_duplicates_and_with_failures() {
 
     // Workers and their records go; records of the sample stay.
     for number in 0..12 {
-        for worker in [format!("w{number}"), format!("again-{number}")] {
+        for kind in ["w", "again-", "next-"] {
+            let worker = format!("{kind}{number}");
             runtime.catalogue(&acme()).stop(&id(&worker)).await.expect("stopped");
             runtime.catalogue(&acme()).remove(&id(&worker)).await.expect("removed");
         }

@@ -1,8 +1,9 @@
 //! The recorded resolutions of a workspace, with which another resolver can be compared.
 //!
-//! The same inputs (bundle, facts and request) are recorded once. A workspace has at most `resolution_records` records: those
-//! whose inputs have the smallest digests. Digests are evenly distributed, so the records are a sample of all inputs that does
-//! not depend on their order. Failed resolutions are recorded beside them, see `failures`.
+//! The same request with the same facts is recorded once, with the bundle that was used last: otherwise earlier revisions, which
+//! differ by little, would take the place of other requests. A workspace has at most `resolution_records` records: those whose
+//! facts and request have the smallest digests. Digests are evenly distributed, so the records are a sample of all requests that
+//! does not depend on their order. Failed resolutions are recorded beside them, see `failures`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,10 +23,11 @@ use crate::ledger::{
 /// Maximum number of records of a snapshot, of all workspaces together.
 const MAX_SNAPSHOT_RECORDS: usize = 10_000;
 
-/// Returns the digest of the inputs of a resolution, without the resolver and the policy.
-fn inputs_digest(digests: &Digests) -> Digest {
+/// Returns the digest of the facts and the request of a resolution. A profile of the built-in bundle is another one than that
+/// with the same name in a bundle of the workspace.
+fn case_digest(digests: &Digests, is_builtin: bool) -> Digest {
     // Digests can always be serialized.
-    Digest::of(to_canonical(&(digests.bundle, digests.facts, digests.request)).unwrap_or_default())
+    Digest::of(to_canonical(&(is_builtin, digests.facts, digests.request)).unwrap_or_default())
 }
 
 impl Shared {
@@ -43,7 +45,8 @@ impl Shared {
             return Ok((change, None));
         }
         let prefix = corpus_key(workspace);
-        let key = prefix.clone().part(inputs_digest(digests));
+        let is_builtin = digests.bundle == self.builtin.bundle().digest();
+        let key = prefix.clone().part(case_digest(digests, is_builtin));
         let existing = self.ledger.row::<CorpusRow>(&key).await?;
         let mut replaced = existing.as_ref().map(|row| row.value.record);
         if replaced == Some(record) {
