@@ -1,7 +1,9 @@
 //! Desired state of a workspace: the bundle that its Runtimes should use, and how far a staged rollout has come.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use bundles::RuntimeName;
 use runtime_api::desired::DesiredBundle;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,10 @@ pub struct Rollout {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub previous: Option<DesiredBundle>,
+    /// Runtimes whose refusal does not halt the rollout, because it was moved on despite it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub accepted_refusals: BTreeSet<RuntimeName>,
 }
 
 /// A part of the Runtimes.

@@ -97,6 +97,9 @@ pub(crate) struct Shared {
     pub(crate) fleet: Mutex<Fleet>,
     /// Held while a change is committed and passed to the fleet, so that the fleet sees changes in the order of their commits.
     decisions: tokio::sync::Mutex<()>,
+    /// Held by each update that writes to the audit log. All of them write the same row, so concurrent ones would conflict more
+    /// often than they are retried.
+    updates: tokio::sync::Mutex<()>,
     /// Signalled when a step may be due earlier than before.
     pub(crate) wake: Notify,
     pub(crate) activity: Activity,
@@ -146,6 +149,7 @@ impl BackendBuilder {
             connector: self.connector,
             fleet: Mutex::new(Fleet { workspaces: self.workspaces, runtimes, configured, registered, reconciler }),
             decisions: tokio::sync::Mutex::default(),
+            updates: tokio::sync::Mutex::default(),
             wake: Notify::new(),
             activity: Activity::default(),
             started: Instant::now(),
@@ -161,6 +165,16 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Now {
         Now { elapsed: self.started.elapsed(), time: self.clock.now() }
+    }
+
+    /// Makes a decision and commits its batch, one after the other with all updates that write to the audit log.
+    pub(crate) async fn update<T, E, D>(&self, decide: impl Fn() -> D) -> Result<T, E>
+    where
+        E: From<CommitError>,
+        D: Future<Output = Result<records::Decision<Batch, T>, E>>,
+    {
+        let _turn = self.updates.lock().await;
+        self.records.update(decide).await
     }
 
     /// Commits what is known of Runtimes.
@@ -285,11 +299,24 @@ impl Backend {
         }
     }
 
-    /// Makes the bundle the desired one again that was desired before. Several calls go back step by step.
+    /// Makes the bundle the desired one again that all Runtimes should have had before. Several calls go back step by step.
     pub async fn roll_back(&self, actor: &Actor, workspace: &WorkspaceId) -> Result<WorkspaceView, BackendError> {
+        self.roll_back_from(actor, workspace, None).await
+    }
+
+    /// Rolls back if the desired state still has the generation `shown`, so that a repeated request does not roll back twice.
+    pub(crate) async fn roll_back_from(
+        &self,
+        actor: &Actor,
+        workspace: &WorkspaceId,
+        shown: Option<Generation>,
+    ) -> Result<WorkspaceView, BackendError> {
         let refused_action = || Action::RollBack { workspace: workspace.clone(), bundle: None };
         let decide = |before: Option<DesiredRow>| async move {
             let before = before.ok_or_else(|| BackendError::NothingDesired(workspace.clone()))?;
+            if shown.is_some_and(|shown| shown != before.desired.target.generation) {
+                return Err(BackendError::DesiredChanged(workspace.clone()));
+            }
             // A bundle that was revoked since cannot be used.
             let mut earlier = before.earlier.iter().copied().enumerate();
             let (index, bundle) = loop {
@@ -317,9 +344,11 @@ impl Backend {
         let action = || Action::AdvanceRollout { workspace: workspace.clone(), stage: request.stage.clone() };
         let decide = |before: Option<DesiredRow>| async move {
             let before = before.ok_or_else(|| BackendError::NothingDesired(workspace.clone()))?;
-            let row = before.advance(request.stage.clone());
+            let refusing = self.0.fleet().reconciler.refusing(workspace);
+            let is_halted = !refusing.is_empty();
+            let row = before.advance(request.stage.clone(), refusing);
             let row = row.ok_or_else(|| BackendError::NoRollout(workspace.clone()))?;
-            if !request.despite_refusals && self.0.fleet().reconciler.is_halted(workspace) {
+            if is_halted && !request.despite_refusals {
                 return Err(BackendError::RolloutHalted(workspace.clone()));
             }
             Ok(Some(Change { row, action: action() }))
@@ -362,21 +391,22 @@ impl Backend {
         let key = desired_key(workspace);
         let attempt = || async {
             let found = records.row::<DesiredRow>(&key).await?;
-            let Some(Change { row, action }) = decide(found.as_ref().map(|row| row.value.clone())).await? else {
-                return Ok(records::Decision::Keep(None));
+            let before = found.as_ref().map(|row| row.value.clone());
+            let Some(Change { row, action }) = decide(before.clone()).await? else {
+                return Ok(records::Decision::Keep((before, None)));
             };
             let batch = Batch::default().expect_row(&key, found.as_ref()).put_row(&key, &row);
             let batch = audit::add_entry(records, batch, clock.now(), actor, action.clone(), None).await?;
-            Ok(records::Decision::Commit(batch, Some((row, action))))
+            Ok(records::Decision::Commit(batch, (Some(row), Some(action))))
         };
-        match records.update::<_, BackendError, _>(attempt).await {
-            Ok(Some((row, action))) => {
+        match self.0.update::<_, BackendError, _>(attempt).await {
+            // Also if nothing changed: the caller of an earlier decision may have gone away after its commit.
+            Ok((row, action)) => {
                 let now = self.0.now();
-                self.0.fleet().reconciler.set_desired(workspace, Some(row.desired), now);
-                self.0.activity.record(&action);
+                self.0.fleet().reconciler.set_desired(workspace, row.map(|row| row.desired), now);
+                action.iter().for_each(|action| self.0.activity.record(action));
                 self.0.wake.notify_one();
             }
-            Ok(None) => {}
             Err(error) => {
                 self.record(actor, refused_action(), Some(error.code())).await?;
                 return Err(error);
@@ -434,7 +464,7 @@ impl Backend {
         let allowed: Vec<RuntimeName> =
             fleet.runtimes.keys().filter(|name| fleet.is_allowed(name, workspace)).cloned().collect();
         for name in &allowed {
-            fleet.reconciler.read_now(name, now);
+            fleet.reconciler.read_workspace_now(name, workspace, now);
         }
         drop(fleet);
         self.0.wake.notify_one();
@@ -483,17 +513,23 @@ impl Backend {
             let batch = audit::add_entry(records, batch, clock.now(), actor, action.clone(), refused).await?;
             Ok(records::Decision::Commit(batch, ()))
         };
-        records.update::<_, BackendError, _>(attempt).await?;
+        self.0.update::<_, BackendError, _>(attempt).await?;
         self.0.activity.record(&action);
         Ok(())
     }
 
     /// Replaces the workspaces, and the config of the catalogue with them.
-    pub fn replace_workspaces(
+    pub async fn replace_workspaces(
         &self,
         config: RuntimeConfig,
         workspaces: BTreeMap<WorkspaceId, WorkspaceEntry>,
-    ) -> Result<(), host_policy::ConfigError> {
+    ) -> Result<(), BackendError> {
+        let _decision = self.0.decisions.lock().await;
+        let known = self.workspaces();
+        let mut new = BTreeMap::new();
+        for id in workspaces.keys().filter(|id| !known.contains(*id)) {
+            new.insert(id, self.0.records.row::<DesiredRow>(&desired_key(id)).await?.map(|row| row.value.desired));
+        }
         self.0.catalogue.runtime.management().replace_config(config)?;
         let now = self.0.now();
         let mut fleet = self.0.fleet();
@@ -501,6 +537,10 @@ impl Backend {
         gone.iter().for_each(|id| fleet.reconciler.remove_workspace(id));
         for (id, entry) in &workspaces {
             fleet.reconciler.set_workspace(id.clone(), entry.rules.clone(), now);
+        }
+        // A workspace can return that an earlier config had.
+        for (id, desired) in new {
+            fleet.reconciler.set_desired(id, desired, now);
         }
         fleet.workspaces = workspaces;
         drop(fleet);

@@ -1,8 +1,8 @@
 //! The bundles of the Backend. They are kept by a Runtime without grants, so that the Backend accepts exactly what a Runtime
 //! accepts: the same verification, the same limits, the same store.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
 use backend_api::body::{Publication, WorkspaceMetadata};
@@ -11,6 +11,7 @@ use bundles::{Digest, Manifest, Revision, WorkspaceId};
 use bytes::Bytes;
 use runtime_api::Code;
 use runtime_api::bundle::BundleSummary;
+use tokio::sync::OnceCell;
 use worker_runtime::Runtime;
 use worker_runtime::content::{ContentError, PutBundle};
 
@@ -24,11 +25,22 @@ pub(crate) struct Catalogue {
     pub(crate) runtime: Runtime,
     /// Newest result of [`metadata`](Self::metadata) for each workspace, because a manifest can be large.
     metadata: Mutex<BTreeMap<WorkspaceId, (Digest, WorkspaceMetadata)>>,
+    /// Blobs that are being delivered. A rollout sends the same blobs to hundreds of Runtimes, and a package has up to 40 MiB.
+    in_delivery: Mutex<HashMap<Digest, Weak<OnceCell<Bytes>>>>,
+}
+
+/// Content of a blob that several deliveries share.
+struct SharedBlob(Arc<OnceCell<Bytes>>);
+
+impl AsRef<[u8]> for SharedBlob {
+    fn as_ref(&self) -> &[u8] {
+        self.0.get().map_or(&[], |content| content)
+    }
 }
 
 impl Catalogue {
     pub(crate) fn new(runtime: Runtime) -> Self {
-        Self { runtime, metadata: Mutex::default() }
+        Self { runtime, metadata: Mutex::default(), in_delivery: Mutex::default() }
     }
 
     /// Returns what a bundle says about its workspace. `None` if the bundle cannot be read.
@@ -69,6 +81,18 @@ impl Catalogue {
                 Publication::Published { bundle: content.bundle(manifest.digest).await?, new: !known }
             }
         })
+    }
+
+    /// Returns the place of a blob that other deliveries may have read already.
+    fn shared_blob(&self, digest: Digest) -> Arc<OnceCell<Bytes>> {
+        let mut blobs = self.in_delivery.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = blobs.get(&digest).and_then(Weak::upgrade) {
+            return shared;
+        }
+        blobs.retain(|_, shared| shared.strong_count() > 0);
+        let shared = Arc::new(OnceCell::new());
+        blobs.insert(digest, Arc::downgrade(&shared));
+        shared
     }
 
     /// Returns the newest revision with its bundle, if the bundle can be used.
@@ -119,7 +143,19 @@ impl BundleSource for Catalogue {
     }
 
     async fn blob(&self, workspace: &WorkspaceId, digest: Digest) -> Result<Option<Bytes>, LinkError> {
-        match self.runtime.content(workspace).blob(digest).await {
+        let content = self.runtime.content(workspace);
+        // Checked for each delivery, because another workspace may share the content.
+        let read = match content.blob_size(digest).await {
+            Ok(_) => {
+                let shared = self.shared_blob(digest);
+                shared
+                    .get_or_try_init(|| content.blob(digest))
+                    .await
+                    .map(|_| Bytes::from_owner(SharedBlob(shared.clone())))
+            }
+            Err(error) => Err(error),
+        };
+        match read {
             Ok(content) => Ok(Some(content)),
             Err(ContentError::BlobNotFound(_)) => Ok(None),
             Err(error) => Err(LinkError::Source(error.code())),

@@ -1,6 +1,8 @@
 //! Desired state of workspaces: how decisions follow each other, and which one a Runtime should follow while a rollout goes
 //! on in stages.
 
+use std::collections::BTreeSet;
+
 use backend_api::desired::{Desired, Rollout, Stage};
 use bundles::{Digest, RuntimeName};
 use runtime_api::desired::{DesiredBundle, Generation};
@@ -17,7 +19,7 @@ const MAX_EARLIER: usize = 64;
 pub struct DesiredRow {
     /// The desired state.
     pub desired: Desired,
-    /// Bundles that were desired before, the newest first.
+    /// Bundles that were desired before for all Runtimes, the newest first.
     pub earlier: Vec<Digest>,
 }
 
@@ -30,7 +32,9 @@ impl DesiredRow {
             Some(row) => row.desired.target.generation.next()?,
         };
         let mut earlier = before.as_ref().map(|row| row.earlier.clone()).unwrap_or_default();
-        if let Some(replaced) = before.as_ref().map(|row| row.desired.target.bundle).filter(|old| *old != bundle) {
+        // A bundle that reached only a stage is not one to go back to: a rollback is for all Runtimes.
+        let replaced = before.as_ref().filter(|row| row.desired.rollout.is_none()).map(|row| row.desired.target.bundle);
+        if let Some(replaced) = replaced.filter(|old| *old != bundle && earlier.first() != Some(old)) {
             earlier.insert(0, replaced);
             earlier.truncate(MAX_EARLIER);
         }
@@ -41,7 +45,7 @@ impl DesiredRow {
             None => Some(DesiredBundle { allow_older: true, ..row.desired.target }),
         });
         let target = DesiredBundle { generation, bundle, allow_older };
-        let rollout = stage.map(|stage| Rollout { stage, previous });
+        let rollout = stage.map(|stage| Rollout { stage, previous, accepted_refusals: BTreeSet::new() });
         Some(Self { desired: Desired { target, rollout }, earlier })
     }
 
@@ -53,10 +57,12 @@ impl DesiredRow {
         Some(Self { earlier, ..Self::decide(Some(self), bundle, true, None)? })
     }
 
-    /// Returns the row with the rollout moved on to another stage, or to all Runtimes. `None` if there is no rollout.
-    pub fn advance(mut self, stage: Option<Stage>) -> Option<Self> {
-        let Rollout { previous, .. } = self.desired.rollout?;
-        self.desired.rollout = stage.map(|stage| Rollout { stage, previous });
+    /// Returns the row with the rollout moved on to another stage, or to all Runtimes. The refusals of the Runtimes in
+    /// `accepted` no longer halt it. `None` if there is no rollout.
+    pub fn advance(mut self, stage: Option<Stage>, accepted: BTreeSet<RuntimeName>) -> Option<Self> {
+        let Rollout { previous, mut accepted_refusals, .. } = self.desired.rollout?;
+        accepted_refusals.extend(accepted);
+        self.desired.rollout = stage.map(|stage| Rollout { stage, previous, accepted_refusals });
         Some(self)
     }
 
@@ -116,8 +122,10 @@ mod tests {
         let third = DesiredRow::decide(Some(second), bundles[2], false, percent(10)).expect("a decision");
         let previous = Some(DesiredBundle { allow_older: true, ..first.desired.target });
         assert_eq!(third.desired.rollout.as_ref().and_then(|rollout| rollout.previous), previous);
-        assert_eq!((third.desired.target.generation.get(), third.earlier.clone()), (3, vec![bundles[1], bundles[0]]));
-        assert_eq!(third.advance(None).expect("moved on").desired.rollout, None);
+        assert_eq!((third.desired.target.generation.get(), third.earlier.clone()), (3, vec![bundles[0]]));
+        // A rollback goes to what all Runtimes had, and not to another bundle of a stage.
+        assert_eq!(third.clone().roll_back(0).expect("a decision").desired.target.bundle, bundles[0]);
+        assert_eq!(third.advance(None, BTreeSet::new()).expect("moved on").desired.rollout, None);
     }
 
     #[test]

@@ -128,7 +128,9 @@ impl Backend {
         held: Option<Digest>,
     ) -> Result<runtime_api::desired::AcknowledgedBundle, LinkError> {
         let link = self.link(runtime).ok_or(LinkError::Unreachable)?;
-        let is_allowed = || self.explain(runtime, workspace).is_ok_and(|decision| decision.allowed);
+        // Another Runtime may get the name during the delivery.
+        let is_allowed =
+            || self.allowed_link(workspace, runtime).is_ok_and(|current| std::sync::Arc::ptr_eq(&current, &link));
         deliver(&self.0.catalogue, &*link, workspace, desired, held, is_allowed).await
     }
 

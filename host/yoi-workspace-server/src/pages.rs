@@ -25,11 +25,11 @@ mod workspace;
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::{self, HeaderName};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 
-use crate::service::BackendState;
+use crate::service::{BackendState, run_to_end};
 
 pub(crate) use access::SessionTable;
 pub use fleet::render_fleet;
@@ -54,6 +54,7 @@ pub(crate) fn router() -> Router<BackendState> {
         .route("/logout", post(login::log_out))
         .route("/live", get(live::stream))
         .route("/assets/{digest}/{name}", get(assets::serve))
+        .layer(from_fn(run_to_end))
         .layer(map_response(add_headers))
 }
 

@@ -349,6 +349,17 @@ impl Reconciler {
         }
     }
 
+    /// Like [`read_now`](Self::read_now), but retries only what was refused of one workspace.
+    pub fn read_workspace_now(&mut self, name: &RuntimeName, workspace: &WorkspaceId, now: Now) {
+        let Some(runtime) = self.runtimes.get_mut(name) else { return };
+        let mut retries = std::mem::take(&mut runtime.retries);
+        retries.remove(workspace);
+        self.read_now(name, now);
+        if let Some(runtime) = self.runtimes.get_mut(name) {
+            runtime.retries = retries;
+        }
+    }
+
     fn schedule(&mut self, name: &RuntimeName, at: Duration) {
         self.unschedule(name);
         if let Some(runtime) = self.runtimes.get_mut(name) {
@@ -446,7 +457,8 @@ impl Reconciler {
         if acknowledged(&runtime.knowledge, id).is_some_and(|state| state.generation >= desired.generation) {
             return None;
         }
-        let refused_here = runtime.knowledge.workspaces.get(id).is_some_and(|pair| pair.refusal.is_some());
+        let refusal = runtime.knowledge.workspaces.get(id).and_then(|pair| pair.refusal);
+        let refused_here = refusal.is_some_and(|refusal| refusal.generation == desired.generation);
         if state.rollout.is_some() && desired == state.target && !refused_here && self.is_halted(id) {
             return None;
         }
@@ -456,15 +468,29 @@ impl Reconciler {
     /// Returns `true` if a Runtime refuses the newest decision while it is rolled out in stages. No further Runtime gets the
     /// decision then.
     pub fn is_halted(&self, id: &WorkspaceId) -> bool {
-        let desired = self.workspaces.get(id).and_then(|workspace| workspace.desired.as_ref());
-        let Some(desired) = desired.filter(|desired| desired.rollout.is_some()) else { return false };
-        // A refusal no longer counts if the policy or the stage excludes the Runtime now.
+        self.halting(id).next().is_some()
+    }
+
+    /// Returns the Runtimes that halt the rollout of a workspace.
+    pub fn refusing(&self, id: &WorkspaceId) -> BTreeSet<RuntimeName> {
+        self.halting(id).cloned().collect()
+    }
+
+    fn halting<'a>(&'a self, id: &'a WorkspaceId) -> impl Iterator<Item = &'a RuntimeName> {
         let workspace = self.workspaces.get(id);
-        self.runtimes.iter().any(|(name, runtime)| {
-            let refusal = runtime.knowledge.workspaces.get(id).and_then(|pair| pair.refusal);
-            refusal.is_some_and(|refusal| refusal.generation == desired.target.generation)
-                && for_runtime(desired, name, &runtime.rules) == Some(desired.target)
-                && workspace.is_some_and(|workspace| is_allowed((name, &runtime.rules), (id, &workspace.rules)))
+        let desired = workspace.and_then(|workspace| workspace.desired.as_ref());
+        let rollout = desired.and_then(|desired| desired.rollout.as_ref());
+        let staged = workspace.zip(desired).zip(rollout);
+        staged.into_iter().flat_map(move |((workspace, desired), rollout)| {
+            self.runtimes.iter().filter_map(move |(name, runtime)| {
+                let refusal = runtime.knowledge.workspaces.get(id).and_then(|pair| pair.refusal)?;
+                // A refusal no longer counts if the policy or the stage excludes the Runtime now.
+                let halts = refusal.generation == desired.target.generation
+                    && !rollout.accepted_refusals.contains(name)
+                    && for_runtime(desired, name, &runtime.rules) == Some(desired.target)
+                    && is_allowed((name, &runtime.rules), (id, &workspace.rules));
+                halts.then_some(name)
+            })
         })
     }
 

@@ -1,6 +1,7 @@
 //! Access to a Runtime, the same for an embedded and a remote one.
 
 mod embedded;
+mod no_access;
 mod remote;
 
 use std::collections::BTreeSet;
@@ -25,6 +26,7 @@ use crate::link_error::LinkError;
 use crate::pull::PulledRuntime;
 
 pub use embedded::EmbeddedRuntime;
+pub(crate) use no_access::NoAccess;
 pub use remote::RemoteRuntime;
 
 /// A manifest, and its envelope if it is signed.

@@ -6,6 +6,7 @@
 
 mod audit;
 mod bundles;
+mod completion;
 mod desired;
 mod fleet;
 mod openapi;
@@ -31,6 +32,7 @@ use worker_runtime::token::Entropy;
 
 use crate::backend::Backend;
 
+pub(crate) use completion::run_to_end;
 pub use openapi::openapi_json;
 
 /// A Backend with its routes.

@@ -310,7 +310,7 @@ impl Backend {
             let batch = audit::add_entry(records, batch, now, &actor, action.clone(), None).await?;
             Ok(records::Decision::Commit(batch, ()))
         };
-        records.update::<_, SessionError, _>(attempt).await?;
+        self.0.update::<_, SessionError, _>(attempt).await?;
         self.0.activity.record(&action);
         Ok(LoginLink { path: format!("/login/{}", secret.expose()), expires_at: row.expires_at })
     }
@@ -357,7 +357,7 @@ impl Backend {
             let batch = audit::add_entry(records, batch, now, &actor, Action::LogIn, None).await?;
             Ok(records::Decision::Commit(batch, ()))
         };
-        records.update::<_, SessionError, _>(attempt).await?;
+        self.0.update::<_, SessionError, _>(attempt).await?;
         self.0.activity.record(&Action::LogIn);
         Ok(secret)
     }
@@ -423,7 +423,7 @@ impl Backend {
             let batch = audit::add_entry(records, batch, clock.now(), actor, action.clone(), None).await?;
             Ok(records::Decision::Commit(batch, summary(found.value)))
         };
-        match records.update::<_, SessionError, _>(attempt).await {
+        match self.0.update::<_, SessionError, _>(attempt).await {
             Ok(ended) => {
                 self.0.activity.record(&action);
                 Ok(ended)

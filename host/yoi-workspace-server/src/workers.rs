@@ -244,8 +244,11 @@ impl Backend {
         let items = link.events(workspace, after).await.map_err(on_runtime(&runtime))?;
         let still_allowed = {
             // Asked for each event, because the policy may have changed since the stream began.
-            let (backend, workspace, runtime) = (self.clone(), workspace.clone(), runtime.clone());
-            move |_: &PositionedItem| std::future::ready(backend.allowed_link(&workspace, &runtime).is_ok())
+            let (backend, workspace, runtime, link) = (self.clone(), workspace.clone(), runtime.clone(), link.clone());
+            move |_: &PositionedItem| {
+                let current = backend.allowed_link(&workspace, &runtime);
+                std::future::ready(current.is_ok_and(|current| Arc::ptr_eq(&current, &link)))
+            }
         };
         let id = id.clone();
         let of_worker = move |PositionedItem { cursor, item }: PositionedItem| {
@@ -355,11 +358,12 @@ impl Backend {
         owners: &[(WorkerId, RuntimeName)],
     ) -> (Vec<WorkerView>, BTreeMap<RuntimeName, Code>) {
         let names: std::collections::BTreeSet<&RuntimeName> = owners.iter().map(|(_, runtime)| runtime).collect();
-        let owner_of: BTreeMap<&WorkerId, &RuntimeName> = owners.iter().map(|(id, runtime)| (id, runtime)).collect();
+        let owner_of: &BTreeMap<&WorkerId, &RuntimeName> = &owners.iter().map(|(id, runtime)| (id, runtime)).collect();
         let lists = stream::iter(names.into_iter().cloned()).map(|runtime| async move {
             let listed = async {
                 let link = self.allowed_link(workspace, &runtime)?;
-                let list = list_between(&*link, workspace, after, last);
+                let is_owned = |id: &WorkerId| owner_of.get(id) == Some(&&runtime);
+                let list = list_between(&*link, workspace, after, last, is_owned);
                 let list = tokio::time::timeout(LIST_TIMEOUT, list).await;
                 list.unwrap_or(Err(LinkError::TimedOut)).map_err(on_runtime(&runtime))
             };
@@ -371,10 +375,9 @@ impl Backend {
         while let Some((runtime, listed)) = lists.next().await {
             match listed {
                 Ok(listed) => {
-                    let own = listed.into_iter().filter(|worker| owner_of.get(&worker.id) == Some(&&runtime));
                     let view =
                         |worker| WorkerView { worker: texts::of_worker(worker, &runtime), runtime: runtime.clone() };
-                    workers.extend(own.map(view));
+                    workers.extend(listed.into_iter().map(view));
                 }
                 Err(error) => {
                     failed.insert(runtime, error.code());
@@ -389,18 +392,20 @@ impl Backend {
     }
 }
 
-/// Returns the workers of a Runtime after `after` up to `last`.
+/// Returns the owned workers of a Runtime after `after` up to `last`. Others are dropped page by page: a Runtime can list as many
+/// as it wants.
 async fn list_between(
     link: &dyn RuntimeLink,
     workspace: &WorkspaceId,
     after: Option<&WorkerId>,
     last: &WorkerId,
+    is_owned: impl Fn(&WorkerId) -> bool,
 ) -> Result<Vec<WorkerSummary>, LinkError> {
     let (mut workers, mut after) = (Vec::new(), after.cloned());
     for _ in 0..MAX_PAGES_OF_RUNTIME {
         let page = link.workers(workspace, after.as_ref(), PAGE_WORKERS).await?;
         let next = page.items.last().map(|worker| worker.id.clone()).filter(|next| page.more && next < last);
-        workers.extend(page.items.into_iter().filter(|worker| worker.id <= *last));
+        workers.extend(page.items.into_iter().filter(|worker| worker.id <= *last && is_owned(&worker.id)));
         match next {
             None => return Ok(workers),
             // A page that does not advance is not one of a Runtime.

@@ -153,6 +153,23 @@ async fn rollout_reaches_a_stage_first_and_halts_if_a_runtime_refuses() {
 }
 
 #[tokio::test]
+async fn workspace_that_a_config_left_out_for_a_while_keeps_its_desired_bundle() {
+    let one = runtime(config(&["acme"])).await;
+    let world = World::new(&["acme"]).await.with_embedded("one", &one);
+    let backend = world.open().await;
+    desire(&backend, &bundle("acme", 1, "Be kind.")).await;
+    until(&backend, "one", "acme", in_sync).await;
+    backend.replace_workspaces(config(&[]), Default::default()).await.expect("in force");
+    let gone = backend.roll_back(&Actor::Local, &name("acme")).await.expect_err("no workspace");
+    assert_eq!(gone.code(), Code::WorkspaceNotFound);
+    backend.replace_workspaces(config(&["acme"]), world.workspaces.clone()).await.expect("in force");
+    until(&backend, "one", "acme", in_sync).await;
+    let second = desire(&backend, &bundle("acme", 2, "Be brief.")).await;
+    until(&backend, "one", "acme", in_sync).await;
+    assert_eq!(acknowledged(&one, "acme").await.map(|state| state.bundle), Some(second));
+}
+
+#[tokio::test]
 async fn restored_backend_goes_on_above_the_acknowledged_generation() {
     let one = runtime(config(&["acme"])).await;
     let world = World::new(&["acme"]).await.with_embedded("one", &one);

@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use tokio::task::JoinHandle;
 use yoi_workspace_server::runtime_link::{RemoteRuntime, RuntimeLink};
 use yoi_workspace_server::service::openapi_json;
-use yoi_workspace_server::{Backend, Connector, ConnectorError};
+use yoi_workspace_server::{Backend, Connector, ConnectorError, NoConnector};
 
 use crate::support::served::{Served, remote, serve_backend, serve_runtime, token};
 use crate::support::{World, bundle, config, labels, name, open_rules, runtime};
@@ -147,7 +147,7 @@ async fn runtime_that_a_request_adds_outlives_a_restart_until_it_is_removed() {
     let served = serve_runtime(&far).await;
     let far_token = token(&far, &[Scope::Status, Scope::Read, Scope::Bundles], &["acme"]).await;
     let world = World { connector: Arc::new(OneToken(far_token)), ..World::new(&["acme"]).await };
-    let world = world.with_embedded("here", &runtime(config(&["acme"])).await);
+    let mut world = world.with_embedded("here", &runtime(config(&["acme"])).await);
     let backend = ServedBackend::new(world.open().await).await;
     let admin = backend.client(&[BackendScope::Admin], &[]).await;
     let request = |url: &str, token: &str| RegisterRuntimeRequest {
@@ -178,8 +178,17 @@ async fn runtime_that_a_request_adds_outlives_a_restart_until_it_is_removed() {
     publisher.set_desired(&desired).await.expect("desired");
     until(&publisher, "far", |condition| *condition == Condition::InSync).await;
 
-    // The Backend is restarted, with a config that has changed.
+    // The Backend is restarted while the token of the Runtime cannot be read.
     drop(backend);
+    let connector = std::mem::replace(&mut world.connector, Arc::new(NoConnector));
+    let without = world.open().await;
+    let view = without.runtime(&name("far"), &[name("acme")].into()).expect("a Runtime");
+    assert_eq!((view.access, view.labels), (Access::Remote, labels(&[("region", "eu")])));
+    crate::support::until(&without, "far", "acme", |condition| matches!(condition, Condition::Unavailable(_))).await;
+    drop(without);
+    world.connector = connector;
+
+    // The Backend is restarted, with a config that has changed.
     let backend = ServedBackend::new(world.open().await).await;
     let admin = backend.client(&[BackendScope::Admin], &[]).await;
     backend.backend.replace_runtimes(Default::default());

@@ -83,6 +83,12 @@ pub enum BackendError {
     /// The Backend reaches the Runtime itself, so the Runtime cannot poll.
     #[error("Runtime `{0}` does not poll the Backend")]
     NotPulled(RuntimeName),
+    /// The desired state of the workspace has another generation than the one that was shown.
+    #[error("the desired state of workspace `{0}` was changed meanwhile")]
+    DesiredChanged(WorkspaceId),
+    /// The config of the catalogue is invalid.
+    #[error(transparent)]
+    Config(#[from] host_policy::ConfigError),
     /// An operation on a Runtime failed.
     #[error("Runtime `{runtime}`: {error}")]
     Link {
@@ -114,6 +120,8 @@ impl BackendError {
             Self::NotAllowed { .. } => Code::RuntimeNotAllowed,
             Self::NoRuntime(_) => Code::NoRuntime,
             Self::NotPulled(_) => Code::RuntimeNotPulled,
+            Self::DesiredChanged(_) => Code::FormOutdated,
+            Self::Config(error) => error.code(),
             Self::Link { error, .. } => match error {
                 LinkError::Unreachable => Code::RuntimeUnreachable,
                 LinkError::TimedOut => Code::RuntimeTimedOut,
@@ -148,6 +156,8 @@ impl BackendError {
             Self::WorkerElsewhere { .. } => "name the Runtime that has the worker, or choose another id".to_owned(),
             Self::NotAllowed { runtime, .. } => format!("run `yoi backend explain {runtime} WORKSPACE`"),
             Self::NoRuntime(_) => "see the condition of each Runtime: `yoi backend status`".to_owned(),
+            Self::DesiredChanged(_) => "look at the workspace again".to_owned(),
+            Self::Config(error) => error.help().to_string(),
             Self::NotPulled(runtime) => format!("let the Runtime poll in the table [runtimes.{runtime}] of the config"),
             Self::Link { error, .. } => match error {
                 LinkError::Unreachable | LinkError::TimedOut => {

@@ -3,6 +3,7 @@
 //! A row keeps each request. A Runtime of the config with the same name takes precedence, and requests cannot change it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use backend_api::audit::{Action, Actor};
 use backend_api::fleet::{Access, RegisterRuntimeRequest};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Backend, BackendError, RuntimeEntry};
 use crate::connector::{Connector, ConnectorError};
 use crate::reconciler::RuntimeKnowledge;
+use crate::runtime_link::NoAccess;
 use crate::visibility::{Rules, RuntimeRules};
 
 /// Key of the Runtimes that requests added.
@@ -42,10 +44,16 @@ pub(super) async fn read_registered(
     records: &Records,
     connector: &dyn Connector,
 ) -> Result<BTreeMap<RuntimeName, RuntimeEntry>, BackendError> {
-    let page = records.page::<RegisteredRow>(&registered_keys(), None, MAX_REGISTERED).await?;
     let mut runtimes = BTreeMap::new();
-    for (_, RegisteredRow { name, request }) in page.items {
-        runtimes.insert(name.clone(), entry(connector, &name, &request).await?);
+    for (_, row) in records.rows::<RegisteredRow>(&registered_keys(), None, usize::MAX).await? {
+        let RegisteredRow { name, request } = row;
+        let opened = entry(connector, &name, &request).await.unwrap_or_else(|error| {
+            // The other Runtimes do not depend on it, and only a running Backend can remove it.
+            let code = error.code();
+            tracing::warn!(target: "yoi::backend", runtime = %name, code = code.as_str(), "a Runtime that a request added cannot be used");
+            RuntimeEntry { rules: rules(&request), access: Access::Remote, link: Arc::new(NoAccess(code)) }
+        });
+        runtimes.insert(name, opened);
     }
     Ok(runtimes)
 }
@@ -65,9 +73,12 @@ async fn entry(
         }));
     }
     let link = connector.connect(request).await.map_err(failed)?;
+    Ok(RuntimeEntry { rules: rules(request), access: Access::Remote, link })
+}
+
+fn rules(request: &RegisterRuntimeRequest) -> RuntimeRules {
     let RegisterRuntimeRequest { labels, workspaces, requires, .. } = request.clone();
-    let rules = RuntimeRules { labels, rules: Rules { accepted: workspaces, required: requires } };
-    Ok(RuntimeEntry { rules, access: Access::Remote, link })
+    RuntimeRules { labels, rules: Rules { accepted: workspaces, required: requires } }
 }
 
 /// Returns the Runtimes of the config and those that requests added.

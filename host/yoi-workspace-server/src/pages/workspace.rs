@@ -510,8 +510,7 @@ impl ChangeFields {
         Ok(Some(Stage::Percent(percent)))
     }
 
-    /// Returns the workspace of the form, if the person may change it and saw its present state. A second click on a button
-    /// therefore does not roll back twice.
+    /// Returns the workspace of the form, if the person may change it and saw its present state.
     async fn check(&self, state: &BackendState, visitor: &Visitor, segment: &str) -> Result<WorkspaceId, PageProblem> {
         let workspace = visitor.workspace(segment, BackendScope::Publish)?;
         let desired = state.backend.workspace(&workspace).await?.desired;
@@ -546,7 +545,8 @@ pub(super) async fn roll_back(
     FormPost { visitor, fields, .. }: FormPost<ChangeFields>,
 ) -> Result<Response, PageProblem> {
     let workspace = fields.check(&state, &visitor, &workspace).await?;
-    state.backend.roll_back(&visitor.session.actor(), &workspace).await?;
+    let shown = fields.generation.and_then(|generation| generation.try_into().ok());
+    state.backend.roll_back_from(&visitor.session.actor(), &workspace, shown).await?;
     Ok(see(&workspace))
 }
 

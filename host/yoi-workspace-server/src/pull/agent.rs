@@ -151,24 +151,27 @@ impl Shared {
             },
             Err(_) => Outcome::Unsupported,
         };
-        self.answer(SentAnswer { operation: id, outcome: json(&outcome) }).await;
+        // Without any answer, the Backend would send the operation again, and a tool would be called again.
+        if !self.answer(SentAnswer { operation: id, outcome: json(&outcome) }).await {
+            self.answer(SentAnswer { operation: id, outcome: json(&Outcome::Unsupported) }).await;
+        }
         self.held().remove(&id);
     }
 
-    /// Sends an answer, with retries.
-    async fn answer(&self, answer: SentAnswer) {
+    /// Sends an answer, with retries. Returns `false` if the Backend refuses it.
+    async fn answer(&self, answer: SentAnswer) -> bool {
         let request = PollRequest { poller: self.poller, wait: false, held: BTreeSet::new(), answer: Some(answer) };
         let until = Instant::now() + ANSWER_PERIOD;
         let mut failures = 0;
         loop {
             let sent = self.client.request(Method::POST, ["v1", "pull"]).json(&request);
             match sent.send_json::<PollResponse>().await {
-                Ok(_) => return,
+                Ok(_) => return true,
                 // The Backend will not accept it later.
-                Err(ClientError::Problem(problem)) if !matches!(problem.status(), 429 | 503) => return,
+                Err(ClientError::Problem(problem)) if !matches!(problem.status(), 429 | 503) => return false,
                 Err(error) => {
                     if Instant::now() >= until {
-                        return;
+                        return true;
                     }
                     sleep(self.waits.after(&error, failures)).await;
                     failures += 1;

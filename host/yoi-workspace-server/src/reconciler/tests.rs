@@ -47,7 +47,10 @@ fn desired(number: u64, bundle: &str) -> Desired {
 /// Returns a decision for the Runtimes with the label `ring = canary`.
 fn staged(number: u64, bundle: &str, previous: Option<DesiredBundle>) -> Desired {
     let stage = Stage::Labels(runtime_rules("canary").labels);
-    Desired { target: decision(number, bundle), rollout: Some(Rollout { stage, previous }) }
+    Desired {
+        target: decision(number, bundle),
+        rollout: Some(Rollout { stage, previous, accepted_refusals: BTreeSet::new() }),
+    }
 }
 
 fn acknowledged(number: u64, bundle: &str) -> AcknowledgedBundle {
@@ -218,6 +221,45 @@ fn refusal_halts_a_rollout_until_it_no_longer_counts() {
     reconciler.set_workspace(acme(), workspace_rules(others), at(30));
     assert!(!reconciler.is_halted(&acme()));
     assert_eq!(delivered_to(&steps(&mut reconciler, at(30))), [runtime(1)]);
+}
+
+#[test]
+fn accepted_refusal_does_not_halt_a_rollout() {
+    let mut reconciler = reconciler(Some(staged(2, "b", None)), &[("canary", None), ("rest", None), ("canary", None)]);
+    assert_eq!(delivered_to(&steps(&mut reconciler, at(0))), [runtime(0), runtime(2)]);
+    for refusing in [0, 2] {
+        let refused = Err(refused(Code::InvalidBundle));
+        reconciler.delivered(&runtime(refusing), &acme(), generation(2), refused, at(0));
+    }
+    assert_eq!(reconciler.refusing(&acme()), [runtime(0), runtime(2)].into());
+    let accepted = |names: &[usize]| {
+        let mut desired = staged(2, "b", None);
+        let rollout = desired.rollout.as_mut().expect("a rollout");
+        rollout.accepted_refusals = names.iter().map(|number| runtime(*number)).collect();
+        Some(desired)
+    };
+    reconciler.set_runtime(runtime(1), runtime_rules("canary"), RuntimeKnowledge::default(), at(10));
+    reconciler.set_desired(&acme(), accepted(&[0]), at(10));
+    assert_eq!(reconciler.refusing(&acme()), [runtime(2)].into());
+    assert!(!delivered_to(&steps(&mut reconciler, at(10))).contains(&runtime(1)));
+    reconciler.set_desired(&acme(), accepted(&[0, 2]), at(20));
+    assert!(!reconciler.is_halted(&acme()));
+    assert_eq!(delivered_to(&steps(&mut reconciler, at(20))), [runtime(1)]);
+}
+
+#[test]
+fn refusal_of_an_earlier_decision_lets_no_halted_rollout_through() {
+    let mut reconciler = reconciler(Some(staged(2, "b", None)), &[("canary", None), ("canary", None)]);
+    assert_eq!(delivered_to(&steps(&mut reconciler, at(0))), [runtime(0), runtime(1)]);
+    for number in [0, 1] {
+        reconciler.delivered(&runtime(number), &acme(), generation(2), Err(refused(Code::InvalidBundle)), at(0));
+    }
+    reconciler.set_desired(&acme(), Some(staged(3, "c", None)), at(10));
+    let Some(Step::Deliver { runtime: first, .. }) = reconciler.next(at(10)) else { panic!("a delivery") };
+    reconciler.delivered(&first, &acme(), generation(3), Err(refused(Code::InvalidBundle)), at(10));
+    // The other Runtime refused another decision.
+    assert!(reconciler.is_halted(&acme()));
+    assert_eq!(delivered_to(&steps(&mut reconciler, at(10))), []);
 }
 
 #[test]

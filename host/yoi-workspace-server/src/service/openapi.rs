@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use axum::Router;
 use axum::http::header;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use runtime_service::SecuritySchemes;
@@ -12,7 +13,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{BackendState, audit, bundles, desired, fleet, pull, sessions, tokens, workers};
+use super::{BackendState, audit, bundles, desired, fleet, pull, run_to_end, sessions, tokens, workers};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -54,18 +55,20 @@ pub(super) fn routes() -> OpenApiRouter<BackendState> {
         .routes(routes!(workers::create, workers::get, workers::stop))
         .routes(routes!(workers::spec))
         .routes(routes!(workers::list))
-        .routes(routes!(workers::call))
         .routes(routes!(workers::history))
         .routes(routes!(workers::services))
         .routes(routes!(workers::events))
         .routes(routes!(workers::remove))
         .routes(routes!(workers::placements))
         .routes(routes!(pull::issue))
-        .routes(routes!(pull::poll))
         .routes(routes!(pull::blob))
         .routes(routes!(sessions::issue))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::end))
+        .layer(from_fn(run_to_end))
+        // These wait for others, and end when the client goes away.
+        .routes(routes!(workers::call))
+        .routes(routes!(pull::poll))
         .merge(Router::new().route("/openapi.json", get(get_openapi)).into())
 }
 

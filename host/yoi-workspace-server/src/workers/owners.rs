@@ -86,7 +86,7 @@ impl Backend {
             let batch = Batch::default().expect_row::<OwnerRow>(&key, None).put_row(&key, &owner);
             Ok(Decision::Commit(count(records, batch, &owner.runtime, 1).await?, (owner, true)))
         };
-        records.update::<_, BackendError, _>(attempt).await
+        self.0.update::<_, BackendError, _>(attempt).await
     }
 
     /// Writes what is known of a worker after an attempt to create it. A row without a worker is freed, unless another attempt
@@ -129,7 +129,9 @@ impl Backend {
             let now = self.0.clock.now();
             Ok(Decision::Commit(audit::add_entry(records, batch, now, actor, action.clone(), refused).await?, ()))
         };
-        records.update::<_, BackendError, _>(attempt).await
+        self.0.update::<_, BackendError, _>(attempt).await?;
+        self.0.activity.record(&action);
+        Ok(())
     }
 
     /// Deletes the row of a removed worker, unless the row was written again since.
@@ -150,7 +152,9 @@ impl Backend {
             let now = self.0.clock.now();
             Ok(Decision::Commit(audit::add_entry(records, batch, now, actor, action.clone(), refused).await?, ()))
         };
-        records.update::<_, BackendError, _>(attempt).await
+        self.0.update::<_, BackendError, _>(attempt).await?;
+        self.0.activity.record(&action);
+        Ok(())
     }
 
     /// Returns the row of a worker.

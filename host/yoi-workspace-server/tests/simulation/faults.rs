@@ -220,13 +220,13 @@ impl World {
                 let stage = stage(&mut self.random);
                 let is_halted = self.is_halted(&workspace);
                 let row = self.durable.get().rows.get(&workspace).cloned().filter(|_| !is_halted);
-                if let Some(row) = row.and_then(|row| row.advance(Some(stage))) {
+                if let Some(row) = row.and_then(|row| row.advance(Some(stage), Default::default())) {
                     self.store_row(&workspace, row);
                 }
             }
             Event::FinishRollout { workspace } => {
                 let row = self.durable.get().rows.get(&workspace).cloned();
-                if let Some(row) = row.and_then(|row| row.advance(None)) {
+                if let Some(row) = row.and_then(|row| row.advance(None, Default::default())) {
                     self.store_row(&workspace, row);
                 }
             }

@@ -135,7 +135,7 @@ async fn reload(
 ) -> Result<(Config, OpenRuntimes), CliError> {
     let config = config::parse(&text?, path)?;
     let runtimes = config.runtimes(Some((&before.0, &before.1)), output).await?;
-    backend.replace_workspaces(config.catalogue_config(), config.workspaces())?;
+    backend.replace_workspaces(config.catalogue_config(), config.workspaces()).await?;
     backend.replace_runtimes(config::entries(&runtimes));
     Ok((config, runtimes))
 }
