@@ -176,7 +176,8 @@ async fn record(resolver: &Resolver, side: &BundleSide, inputs: &Inputs) -> Reco
 }
 
 fn side(bundle: Bundle) -> BundleSide {
-    BundleSide { view: BundleView::new(bundle), builtin: false }
+    let workspace = bundle.manifest().workspace.id.clone();
+    BundleSide { view: BundleView::new(bundle), builtin: false, workspace }
 }
 
 proptest! {
@@ -201,12 +202,14 @@ proptest! {
                     let inputs = Inputs::new(facts.clone(), request.clone());
                     let old = oracle(&resolver, &before, &inputs, config).await;
                     let new = oracle(&resolver, &after, &inputs, config).await;
-                    let known = record(&resolver, &before, &inputs).await;
-                    for known in [None, Some(&known)] {
-                        let effect = impact.of_request([facts, facts], &request, known).await;
+                    let recorded = record(&resolver, &before, &inputs).await;
+                    for known in [None, Some(&recorded)] {
+                        let effect = impact.of_request([facts, facts], &request, known).await.expect("an effect");
                         prop_assert_eq!(effect.fields.is_empty(), old == new, "p{} {:?}: {} {}", number, effect, old, new);
                         let most = if known.is_some() { 1 } else { 2 };
                         prop_assert!(effect.computed <= most);
+                        let fails = old == new && recorded.failure().is_some();
+                        prop_assert_eq!(effect.failure.is_some(), fails);
                         prop_assert!(!effect.fields.is_empty() || effect.values.is_empty());
                     }
                 }
@@ -234,8 +237,8 @@ fn resolution_that_uses_nothing_that_differs_is_not_computed() {
         sandboxes::wait(async {
             let known = record(&resolver, before, &inputs).await;
             let impact = Impact::new(&resolver, before, after, None);
-            let effect = impact.of_request([&facts, &facts], inputs.request(), Some(&known)).await;
-            let unknown = impact.of_request([&facts, &facts], inputs.request(), None).await;
+            let effect = impact.of_request([&facts, &facts], inputs.request(), Some(&known)).await.expect("an effect");
+            let unknown = impact.of_request([&facts, &facts], inputs.request(), None).await.expect("an effect");
             (effect.computed, unknown.computed, effect.fields)
         })
     };

@@ -55,12 +55,18 @@ impl CaseSuite<'_> {
     /// Runs the cases and prints the results. The exit code is 1 if a case fails.
     pub(crate) fn run(self, args: &CaseArgs, inputs: &mut CaseInputs, output: &Output) -> Result<ExitCode, CliError> {
         let files = self.open()?;
-        let mut results = Vec::new();
+        let (mut results, mut blessed) = (Vec::new(), Vec::new());
         for file in &files {
-            results.extend(crate::block_on(run_file(file, args, inputs))??);
+            let (of_file, text) = crate::block_on(run_file(file, args, inputs))??;
+            results.extend(of_file);
+            blessed.extend(text.map(|text| (file, text)));
         }
         if results.is_empty() {
             return Err(self.no_cases(args.filter.as_deref()));
+        }
+        // Written after all cases have run, so that a mistake in one of them leaves all files as they were.
+        for (OpenFile { path, file }, text) in blessed {
+            files::edit(path, file.text(), &text, "case file")?;
         }
         let document = Document::new(self.schema, results);
         let exit = if document.ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -130,11 +136,17 @@ impl CaseSuite<'_> {
     }
 }
 
-/// Runs the selected cases of a file and, with `--bless`, writes the actual values of those that fail.
-async fn run_file(open: &OpenFile, args: &CaseArgs, inputs: &mut CaseInputs) -> Result<Vec<CaseResult>, CliError> {
+/// Runs the selected cases of a file. With `--bless`, also returns the text of the file with the actual values of those that
+/// fail.
+async fn run_file(
+    open: &OpenFile,
+    args: &CaseArgs,
+    inputs: &mut CaseInputs,
+) -> Result<(Vec<CaseResult>, Option<String>), CliError> {
     let OpenFile { path, file } = open;
+    let file_name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let is_selected =
-        |name: &str| args.filter.as_ref().is_none_or(|text| name.contains(text) || file.name().contains(text));
+        |name: &str| args.filter.as_ref().is_none_or(|text| name.contains(text) || file_name.contains(text));
     let mut results = Vec::new();
     let mut failed: Vec<(usize, Observation)> = Vec::new();
     for (index, case) in file.cases().iter().enumerate().filter(|(_, case)| is_selected(case.name())) {
@@ -147,15 +159,15 @@ async fn run_file(open: &OpenFile, args: &CaseArgs, inputs: &mut CaseInputs) -> 
         }
         results.push(result);
     }
-    if !failed.is_empty() {
-        let blessed = file.blessed(failed.iter().map(|(index, actual)| (*index, actual)));
-        let blessed = blessed.map_err(|error| {
-            let help = "remove the field from the expected values of the case";
-            CliError::new(Code::InvalidValue, format!("cannot write `{}`: {error}", file.name()), help)
-        })?;
-        files::edit(path, file.text(), &blessed, "case file")?;
+    if failed.is_empty() {
+        return Ok((results, None));
     }
-    Ok(results)
+    let blessed = file.blessed(failed.iter().map(|(index, actual)| (*index, actual)));
+    let blessed = blessed.map_err(|error| {
+        let help = "remove the field from the expected values of the case";
+        CliError::new(Code::InvalidValue, format!("cannot write `{}`: {error}", file.name()), help)
+    })?;
+    Ok((results, Some(blessed)))
 }
 
 /// Adds the case to the error of one of its inputs.

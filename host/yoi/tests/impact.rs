@@ -57,6 +57,18 @@ fn impact_without_records_finds_the_same_profiles() {
 }
 
 #[test]
+fn profile_that_fails_with_both_bundles_is_not_called_unchanged() {
+    let place = two_bundles();
+    let facts = json!({ "os": "linux", "arch": "x86_64", "capabilities": ["models"], "models": ["large"] });
+    place.write("facts.json", &facts.to_string());
+    let diff = ["bundle", "diff", "one", "two", "--facts", "facts.json"];
+    let (found, code) = place.json(&[&diff[..], &["--impact"]].concat());
+    let failing = json!({ "assistant": "no_model", "editor": "no_model" });
+    assert_eq!((code, &found["failing"], &found["impact"]["unchanged"]), (0, &failing, &json!([])), "{found}");
+    snapshot!("bundle_diff_failing", place.yoi(&diff).stdout);
+}
+
+#[test]
 fn records_of_other_bundles_are_listed_and_not_compared() {
     let place = two_bundles();
     record(&place, "two", "editor", "records/new.json");

@@ -1,7 +1,8 @@
 //! Writes actual values into a file with cases. Comments and everything that need not change stay.
 
+use bundles::canonical::to_canonical;
 use serde_json::{Map, Number, Value as Json};
-use toml_edit::{Array, DocumentMut, InlineTable, Item, TableLike, Value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use super::{Case, CaseFile, Field, Observation};
 
@@ -100,6 +101,9 @@ enum Order {
 
 /// Sets a value of a table, with as few changes as possible. Returns `None` if TOML cannot represent the value.
 fn set(table: &mut dyn TableLike, key: &str, wanted: &Json, order: Order) -> Option<()> {
+    if table.get(key).and_then(item_json).is_some_and(|found| is_same(&found, wanted)) {
+        return Some(());
+    }
     match (table.get_mut(key), wanted) {
         (Some(item), Json::Object(map)) if item.is_table_like() => {
             let inner = item.as_table_like_mut()?;
@@ -111,14 +115,12 @@ fn set(table: &mut dyn TableLike, key: &str, wanted: &Json, order: Order) -> Opt
             map.iter().try_for_each(|(key, wanted)| set(inner, key, wanted, order))
         }
         (Some(Item::Value(value)), wanted) => {
-            if json(value).as_ref() != Some(wanted) {
-                let mut new = match (&*value, wanted) {
-                    (Value::Array(list), Json::Array(wanted)) => Value::Array(updated(list, wanted, order)?),
-                    _ => new_value(wanted)?,
-                };
-                *new.decor_mut() = value.decor().clone();
-                *value = new;
-            }
+            let mut new = match (&*value, wanted) {
+                (Value::Array(list), Json::Array(wanted)) => Value::Array(updated(list, wanted, order)?),
+                _ => new_value(wanted)?,
+            };
+            *new.decor_mut() = value.decor().clone();
+            *value = new;
             Some(())
         }
         _ => {
@@ -138,48 +140,124 @@ fn give_header(table: &mut dyn TableLike, key: &str) {
     }
 }
 
+/// An element of a list of several lines, with the text around it.
+struct Line {
+    /// Text from the end of the line before to the value: comments on lines of their own, and the indent.
+    lead: String,
+    value: Value,
+    /// Text after the comma up to the end of the line: a comment about the value.
+    tail: String,
+}
+
+/// Returns the text up to the first line break, and the rest.
+fn split_line(text: &str) -> (String, String) {
+    let (line, rest) = text.split_at(text.find('\n').unwrap_or(text.len()));
+    (line.to_owned(), rest.to_owned())
+}
+
+/// Returns the text after the opening bracket, the elements, and the text before the closing bracket.
+fn lines(list: &Array) -> (String, Vec<Line>, String) {
+    let (mut opening, mut lines) = (String::new(), Vec::<Line>::new());
+    for value in list {
+        let (tail, lead) = split_line(&raw(value.decor().prefix()));
+        match lines.last_mut() {
+            Some(before) => before.tail = tail,
+            None => opening = tail,
+        }
+        lines.push(Line { lead, value: value.clone(), tail: String::new() });
+    }
+    // Without a comma at the end, the rest of the list belongs to the last value.
+    let mut end = raw(Some(list.trailing()));
+    if let Some(last) = lines.last_mut() {
+        if !list.trailing_comma() {
+            end = format!("{}{end}", raw(last.value.decor().suffix()));
+            last.value.decor_mut().set_suffix("");
+        }
+        (last.tail, end) = split_line(&end);
+    }
+    (opening, lines, end)
+}
+
 /// Returns the list with the wanted elements. In a list of several lines, comments stay.
 fn updated(list: &Array, wanted: &[Json], order: Order) -> Option<Array> {
     let mut new: Vec<&Json> = wanted.iter().collect();
     let mut is_kept = |value: &Value| {
-        let json = json(value);
-        let found = new.iter().position(|wanted| Some(*wanted) == json.as_ref());
+        let found = new.iter().position(|wanted| json(value).is_some_and(|json| is_same(&json, wanted)));
         found.map(|index| new.remove(index)).is_some()
     };
-    let kept: Vec<(&Value, bool)> = list.iter().map(|value| (value, is_kept(value))).collect();
-    let elements = kept.iter().filter(|(_, is_kept)| *is_kept).filter_map(|(value, _)| json(value));
-    let elements: Vec<Json> = elements.chain(new.iter().map(|value| (*value).clone())).collect();
-    let prefix = |value: &Value| raw(value.decor().prefix());
-    let lines = list.iter().map(prefix).find(|prefix| prefix.contains('\n'));
-    let Some(first) = lines.filter(|_| order == Order::Free || elements == wanted) else {
+    let (opening, lines, end) = lines(list);
+    let lines: Vec<(Line, bool)> =
+        lines.into_iter().map(|line| (is_kept(&line.value), line)).map(|(is, line)| (line, is)).collect();
+    let Some((first, _)) = lines.iter().find(|(line, _)| line.lead.contains('\n')) else {
+        let kept = lines.iter().filter(|(_, is_kept)| *is_kept).filter_map(|(line, _)| json(&line.value));
+        let elements: Vec<Json> = kept.chain(new.into_iter().cloned()).collect();
         return new_list(if order == Order::Free { &elements } else { wanted });
     };
-    let indent = format!("\n{}", first.rsplit('\n').next().unwrap_or_default());
-    let mut updated = Array::new();
-    // Comments before an element that is removed. They may belong to the element before it.
+    let indent = format!("\n{}", first.lead.rsplit('\n').next().unwrap_or_default());
+    let mut entries: Vec<Line> = Vec::new();
+    // Comments of elements that are removed. A person decides about them.
     let mut comments = String::new();
-    for (value, is_kept) in kept {
-        let before = prefix(value);
+    for (Line { lead, value, tail }, is_kept) in lines {
         if is_kept {
-            let mut value = value.clone();
-            value.decor_mut().set_prefix(format!("{}{before}", std::mem::take(&mut comments)));
-            updated.push_formatted(value);
-        } else if before.contains('#') {
-            comments.push_str(before.trim_end());
+            entries.push(Line { lead: format!("{}{lead}", std::mem::take(&mut comments)), value, tail });
+            continue;
+        }
+        if lead.contains('#') {
+            comments.push_str(lead.trim_end());
+        }
+        if tail.contains('#') {
+            comments.push_str(&format!("{indent}{}", tail.trim()));
         }
     }
     for value in new {
-        let prefix = format!("{}{indent}", std::mem::take(&mut comments));
-        updated.push_formatted(new_value(value)?.decorated(prefix, ""));
+        let lead = format!("{}{indent}", std::mem::take(&mut comments));
+        entries.push(Line { lead, value: new_value(value)?.decorated("", ""), tail: String::new() });
     }
-    let end = if updated.is_empty() && comments.is_empty() { String::new() } else { raw(list.trailing().into()) };
-    updated.set_trailing(format!("{comments}{end}"));
+    if order == Order::Fixed {
+        let mut sorted = Vec::new();
+        for wanted in wanted {
+            let found = entries.iter().position(|line| json(&line.value).is_some_and(|json| is_same(&json, wanted)));
+            sorted.push(entries.remove(found?));
+        }
+        entries = sorted;
+    }
+    let joined = |tail: &str, rest: &str| {
+        let tail = if rest.starts_with('\n') { tail.trim_end() } else { tail };
+        format!("{tail}{rest}")
+    };
+    let (mut updated, mut before) = (Array::new(), opening);
+    for Line { lead, mut value, tail } in entries {
+        value.decor_mut().set_prefix(joined(&before, &lead));
+        updated.push_formatted(value);
+        before = tail;
+    }
+    let is_bare = updated.is_empty() && comments.is_empty() && !before.contains('#');
+    updated.set_trailing(if is_bare { String::new() } else { joined(&before, &format!("{comments}{end}")) });
     updated.set_trailing_comma(list.trailing_comma() && !updated.is_empty());
     Some(updated)
 }
 
+/// `true` if two values have the same canonical form. `1` and `1.0` do.
+fn is_same(one: &Json, two: &Json) -> bool {
+    one == two || to_canonical(one).ok().zip(to_canonical(two).ok()).is_some_and(|(one, two)| one == two)
+}
+
 fn raw(text: Option<&toml_edit::RawString>) -> String {
     text.and_then(|text| text.as_str()).unwrap_or_default().to_owned()
+}
+
+/// Returns the JSON value of an item; `None` if it has a date.
+fn item_json(item: &Item) -> Option<Json> {
+    let of_table = |table: &Table| {
+        let entries = table.iter().map(|(key, item)| Some((key.to_owned(), item_json(item)?)));
+        Some(Json::Object(entries.collect::<Option<Map<_, _>>>()?))
+    };
+    match item {
+        Item::None => None,
+        Item::Value(value) => json(value),
+        Item::Table(table) => of_table(table),
+        Item::ArrayOfTables(tables) => Some(Json::Array(tables.iter().map(of_table).collect::<Option<_>>()?)),
+    }
 }
 
 /// Returns the JSON value of a TOML value; `None` for a date.
@@ -273,8 +351,36 @@ mod tests {
             (Field::Settings, json!({ "max": 4, "tone": "plain" })),
         ]);
         let after = blessed(text, &actual);
-        let expected = "# file\n[[case]]\nname = \"a\" # why\nprofile = \"p\"\n\n[case.expect] # values\n# the tools\ntools = [\n    \"b\", # second letter\n    # gone # third\n    \"a\",\n    \"d\",\n] # end\nlanguage   =   'en' # stays\nmodel = \"new\" # changes\n\n[case.expect.settings]\n# steps\nmax = 4\ntone = \"plain\"\n";
+        let expected = "# file\n[[case]]\nname = \"a\" # why\nprofile = \"p\"\n\n[case.expect] # values\n# the tools\ntools = [\n    \"b\", # second letter\n    # gone\n    # third\n    \"a\",\n    \"d\",\n] # end\nlanguage   =   'en' # stays\nmodel = \"new\" # changes\n\n[case.expect.settings]\n# steps\nmax = 4\ntone = \"plain\"\n";
         assert_eq!(after, expected);
+    }
+
+    #[test]
+    fn comment_stays_with_its_element() {
+        let after = |list: &str, actual: Json| {
+            let text = format!("{HEAD}expect.instructions = {list}\nexpect.language = \"en\"\n");
+            let actual = observation(&[(Field::Instructions, actual), (Field::Language, json!("en"))]);
+            let after = blessed(&text, &actual);
+            let after = after.strip_prefix(HEAD).and_then(|rest| rest.strip_prefix("expect.instructions = "));
+            after.and_then(|rest| rest.strip_suffix("\nexpect.language = \"en\"\n")).expect("the list").to_owned()
+        };
+        let list = "[\n    \"a\", # x\n    \"b\", # y\n]";
+        let added = "[\n    \"a\", # x\n    \"b\", # y\n    \"c\",\n]";
+        assert_eq!(after(list, json!(["a", "b", "c"])), added);
+        let inserted = "[\n    \"a\", # x\n    \"c\",\n    \"b\", # y\n]";
+        assert_eq!(after(list, json!(["a", "c", "b"])), inserted);
+        assert_eq!(after(list, json!(["b", "a"])), "[\n    \"b\", # y\n    \"a\", # x\n]");
+        let open = "[\n    \"a\", # x\n    \"b\" # y\n]";
+        assert_eq!(after(open, json!(["a", "b", "c"])), "[\n    \"a\", # x\n    \"b\", # y\n    \"c\"\n]");
+        assert_eq!(after(open, json!(["a"])), "[\n    \"a\" # x\n    # y\n]");
+    }
+
+    #[test]
+    fn settings_that_match_stay_as_they_are() {
+        let rules = "[[case.expect.settings.rules]] # first\nname = \"r\" # why\nweight = 1.0\n";
+        let text = |max: u8| format!("{HEAD}[case.expect.settings]\nmax = {max}\n\n{rules}");
+        let settings = json!({ "max": 4, "rules": [{ "name": "r", "weight": 1 }] });
+        assert_eq!(blessed(&text(3), &observation(&[(Field::Settings, settings)])), text(4));
     }
 
     #[test]

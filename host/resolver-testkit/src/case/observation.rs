@@ -7,7 +7,7 @@ use component_host::{BundleView, Resolver};
 use error_code::Code;
 use host_policy::{HostPolicy, Refusal, Resolution, ResolvedWorkerSpec, enforce, refusal_summary};
 use serde_json::{Value, json};
-use worker_runtime::{Inputs, Resolutions};
+use worker_runtime::{Inputs, Resolutions, ResolveError};
 
 use super::Field;
 
@@ -105,18 +105,23 @@ pub(super) fn sorted(field: Field, mut value: Value) -> Value {
 }
 
 /// Resolves a profile and enforces the policy of a host, if there is one.
+///
+/// # Errors
+///
+/// A failure that does not depend on the inputs alone, such as an exceeded deadline. It says nothing about the profile.
 pub async fn observe(
     resolver: &Resolver,
     view: &BundleView,
     inputs: &Inputs,
     policy: Option<HostPolicy<'_>>,
-) -> Observation {
+) -> Result<Observation, ResolveError> {
     match Resolutions::with_capacity(0).resolve(resolver, view, inputs).await {
         Ok(resolved) => {
             let resolution = resolved.resolution();
             let enforced = policy.map(|policy| enforce(view.bundle().manifest(), resolution, policy));
-            Observation::of_resolution(resolution, enforced.as_ref())
+            Ok(Observation::of_resolution(resolution, enforced.as_ref()))
         }
-        Err(error) => Observation::of_failure(error.code(), error.to_string()),
+        Err(error) if error.is_deterministic() => Ok(Observation::of_failure(error.code(), error.to_string())),
+        Err(error) => Err(error),
     }
 }

@@ -82,14 +82,19 @@ fn changed(bundle: &Bundle, depth: usize) -> Outcome<BundleSide> {
     let blobs: Vec<Arc<[u8]>> = bundle.blobs().map(|(_, bytes)| bytes.clone()).collect();
     let bytes = to_canonical(&manifest)?;
     let bundle = Bundle::open(bytes.into(), blobs, &BundleLimits::default(), Acceptances::Refuse)?;
-    Ok(BundleSide { view: BundleView::new(bundle), builtin: false })
+    Ok(side(bundle))
+}
+
+fn side(bundle: Bundle) -> BundleSide {
+    let workspace = bundle.manifest().workspace.id.clone();
+    BundleSide { view: BundleView::new(bundle), builtin: false, workspace }
 }
 
 impl Scene {
     fn new(runtime: Runtime, resolver: Resolver, bundle: Bundle) -> Outcome<Self> {
         let profiles: Vec<ProfileName> = bundle.manifest().profiles.keys().cloned().collect();
         let requests = profiles.into_iter().map(|profile| Request::new(profile, [])).collect();
-        let before = BundleSide { view: BundleView::new(bundle), builtin: false };
+        let before = side(bundle);
         let mut scene = Self { runtime, resolver, facts: generated::facts()?, requests, before, records: Vec::new() };
         for request in &scene.requests {
             let inputs = Inputs::new(scene.facts.clone(), request.clone());
@@ -119,7 +124,7 @@ impl Scene {
         for (request, bytes) in self.requests.iter().zip(&self.records) {
             let record = if with_records { Some(Record::from_json(bytes)?) } else { None };
             let effect = impact.of_request([&self.facts, &self.facts], request, record.as_ref());
-            found += usize::from(!self.runtime.block_on(effect).fields.is_empty());
+            found += usize::from(!self.runtime.block_on(effect)?.fields.is_empty());
         }
         if found == differing { Ok(()) } else { Err(format!("{found} profiles differ instead of {differing}").into()) }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bundles::WorkspaceId;
 use bundles::comparison::{Difference, differences};
 use bundles::manifest::Manifest;
 use component_host::{BundleView, Resolver};
@@ -22,6 +23,8 @@ pub struct BundleSide {
     pub view: BundleView,
     /// `true` for the built-in bundle.
     pub builtin: bool,
+    /// Workspace whose policy is enforced: that of the bundle, or any one for the built-in bundle.
+    pub workspace: WorkspaceId,
 }
 
 impl BundleSide {
@@ -37,6 +40,9 @@ pub struct ImpactEffect {
     pub fields: Vec<String>,
     /// The values that differ.
     pub values: Vec<Difference>,
+    /// Error code, if the request fails in the same way with both bundles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     /// Number of resolutions that were computed, 0 to 2.
     #[serde(skip)]
     pub computed: usize,
@@ -77,38 +83,44 @@ impl<'a> Impact<'a> {
 
     /// Returns the effect on a request. `facts` are those with the old and with the new bundle. `known` is a record of the
     /// request with the old bundle, which saves one resolution, or both if the read set did not change.
-    pub async fn of_request(&self, facts: [&Facts; 2], request: &Request, known: Option<&Record>) -> ImpactEffect {
+    ///
+    /// # Errors
+    ///
+    /// A failure that does not depend on the inputs alone, such as an exceeded deadline. It says nothing about the bundles.
+    pub async fn of_request(
+        &self,
+        facts: [&Facts; 2],
+        request: &Request,
+        known: Option<&Record>,
+    ) -> Result<ImpactEffect, ResolveError> {
         let comparison = if self.config.is_some() { ComparedValues::Workers } else { ComparedValues::Resolutions };
         let is_same_host = facts[0] == facts[1];
         let known = known.filter(|record| self.is_record_of(record, facts[0], request));
         let is_unaffected = |record: &Record| is_same_host && !self.delta.affects(record, comparison);
-        if known.is_some_and(is_unaffected) {
-            return ImpactEffect { fields: Vec::new(), values: Vec::new(), computed: 0 };
+        let unaffected = |record: &Record, computed| ImpactEffect {
+            fields: Vec::new(),
+            values: Vec::new(),
+            failure: record.failure().map(|failure| failure.code.clone()),
+            computed,
+        };
+        if let Some(known) = known.filter(|known| is_unaffected(known)) {
+            return Ok(unaffected(known, 0));
         }
         let recorded = known.and_then(|record| self.recorded(record));
         let (before, computed) = match recorded {
             Some(value) => (value, 1),
             None => {
-                let inputs = Inputs::new(facts[0].clone(), request.clone());
-                let run = Resolutions::with_capacity(0).run(self.resolver, &self.before.view, &inputs).await;
-                let record = match &run {
-                    Ok(resolved) => Record::new(&inputs, resolved, *resolved.digests()),
-                    Err(failed) => Record::of_failure(&inputs, failed),
-                };
-                let is_certain = run.as_ref().err().is_none_or(|failed| failed.error.is_deterministic());
-                if is_certain && is_unaffected(&record) {
-                    return ImpactEffect { fields: Vec::new(), values: Vec::new(), computed: 1 };
+                let (record, value) = self.resolved(self.before, facts[0], request).await?;
+                if is_unaffected(&record) {
+                    return Ok(unaffected(&record, 1));
                 }
-                let result = run.as_ref().map(|resolved| resolved.resolution()).map_err(|failed| &failed.error);
-                (self.value(self.before, result.map_err(ToString::to_string)), 2)
+                (value, 2)
             }
         };
-        let after = self.resolved(self.after, facts[1], request).await;
-        ImpactEffect {
-            fields: different_fields(&before, &after),
-            values: differences(Some(&before), Some(&after)),
-            computed,
-        }
+        let (record, after) = self.resolved(self.after, facts[1], request).await?;
+        let fields = different_fields(&before, &after);
+        let failure = record.failure().filter(|_| fields.is_empty()).map(|failure| failure.code.clone());
+        Ok(ImpactEffect { fields, values: differences(Some(&before), Some(&after)), failure, computed })
     }
 
     /// Returns the value of a record, without a resolver. `None` if the record contradicts the bundle.
@@ -123,12 +135,24 @@ impl<'a> Impact<'a> {
         }
     }
 
-    /// Resolves a request with one of the bundles.
-    async fn resolved(&self, side: &BundleSide, facts: &Facts, request: &Request) -> Value {
+    /// Resolves a request with one of the bundles. Returns the record and the value.
+    async fn resolved(
+        &self,
+        side: &BundleSide,
+        facts: &Facts,
+        request: &Request,
+    ) -> Result<(Record, Value), ResolveError> {
         let inputs = Inputs::new(facts.clone(), request.clone());
-        let run = Resolutions::with_capacity(0).resolve(self.resolver, &side.view, &inputs).await;
-        let result = run.as_ref().map(|resolved| resolved.resolution()).map_err(ResolveError::to_string);
-        self.value(side, result)
+        match Resolutions::with_capacity(0).run(self.resolver, &side.view, &inputs).await {
+            Ok(resolved) => {
+                let record = Record::new(&inputs, &resolved, *resolved.digests());
+                Ok((record, self.value(side, Ok(resolved.resolution()))))
+            }
+            Err(failed) if failed.error.is_deterministic() => {
+                Ok((Record::of_failure(&inputs, &failed), self.value(side, Err(failed.error.to_string()))))
+            }
+            Err(failed) => Err(failed.error),
+        }
     }
 
     /// Returns the values of a result. They contain the declarations instead of only their names, so that a changed
@@ -140,8 +164,7 @@ impl<'a> Impact<'a> {
             Err(message) => return json!({ "error": message }),
         };
         let enforced = self.config.map(|config| {
-            let policy =
-                HostPolicy { config, workspace: &manifest.workspace.id, builtin: side.builtin, package_faults: None };
+            let policy = HostPolicy { config, workspace: &side.workspace, builtin: side.builtin, package_faults: None };
             enforce(manifest, resolution, policy)
         });
         let (spec, refused) = match enforced {

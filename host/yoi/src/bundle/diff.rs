@@ -6,20 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bundles::ProfileName;
 use bundles::comparison::{Difference, ManifestChange, changes};
-use bundles::manifest::Manifest;
+use bundles::{ProfileName, WorkspaceId};
 use clap::builder::BoolishValueParser;
 use component_host::BundleView;
 use host_policy::{Facts, Request, RuntimeConfig};
 use serde::Serialize;
+use worker_runtime::ResolveError;
 use worker_runtime::impact::{BundleSide, Impact, ImpactEffect};
 
 use crate::bundle_source::{self, Source};
 use crate::config_file;
 use crate::error::CliError;
 use crate::output::Output;
-use crate::resolve::{bare_facts, read_facts};
+use crate::resolve::{bare_facts, read_facts, workspace};
 use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
 use crate::text::{Rows, count};
 use records::OpenRecord;
@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// Config of the host (TOML).
     #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
     config: Option<PathBuf>,
+    /// With `builtin`: workspace whose grants apply. Default: the only workspace of the config.
+    #[arg(long, value_name = "ID", env = "YOI_WORKSPACE")]
+    workspace: Option<WorkspaceId>,
     /// Shows which profiles and workers the new bundle affects, and which it does not.
     #[arg(long, env = "YOI_IMPACT", value_parser = BoolishValueParser::new())]
     impact: bool,
@@ -71,6 +74,9 @@ struct Document {
     enforced: bool,
     changes: Vec<ManifestChange>,
     profiles: BTreeMap<String, ProfileChange>,
+    /// Error code of each profile that cannot be resolved with either bundle, for the same reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    failing: BTreeMap<String, String>,
     /// Different values of each profile that resolves differently.
     values: BTreeMap<String, Vec<Difference>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,10 +141,16 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let facts = args.facts.as_deref().map(read_facts).transpose()?;
     let sandbox = sandbox::start(&args.cache, limits, output)?;
     let host = Host { facts, config, bare: bare_facts()? };
-    let sides = [side(&old), side(&new)];
-    let (profiles, values, impact) = crate::block_on(async {
+    let side = |source: &Source| -> Result<BundleSide, CliError> {
+        // A workspace that is named for a built-in bundle does not concern the other one.
+        let named = args.workspace.as_ref().filter(|_| source.builtin || !(old.builtin || new.builtin));
+        let workspace = workspace(named, source, host.config.as_ref())?;
+        Ok(BundleSide { view: BundleView::new(source.bundle.clone()), builtin: source.builtin, workspace })
+    };
+    let sides = [side(&old)?, side(&new)?];
+    let (compared, impact) = crate::block_on(async {
         let records = match args.records.as_deref().filter(|_| args.impact) {
-            Some(folder) => records::read(folder, &before.manifest().workspace.id).await?,
+            Some(folder) => records::read(folder, &sides[0].workspace).await?,
             None => Vec::new(),
         };
         let resolver = sandbox::resolver(&sandbox, args.resolver.as_ref()).await?;
@@ -146,10 +158,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let impact = Impact::new(&resolver, before, after, host.config.as_ref());
         let comparison = Comparison { host: &host, sides: &sides, impact, records: &records };
         let mut report = ImpactReport::default();
-        let (profiles, values) = comparison.profiles(&mut report).await;
-        comparison.workers(&mut report).await;
-        Ok::<_, CliError>((profiles, values, report))
+        let compared = comparison.profiles(&mut report).await?;
+        comparison.workers(&mut report).await?;
+        Ok::<_, CliError>((compared, report))
     })??;
+    let ComparedProfiles { changed, failing, values } = compared;
     let document = Document {
         schema: "yoi.bundle-diff/1",
         same: before.digest() == after.digest(),
@@ -157,7 +170,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         after: after.digest(),
         enforced: host.config.is_some(),
         changes: changes(before.manifest(), after.manifest()),
-        profiles,
+        profiles: changed,
+        failing,
         values,
         impact: args.impact.then_some(impact),
     };
@@ -172,22 +186,25 @@ struct Host {
 }
 
 impl Host {
-    fn facts(&self, manifest: &Manifest) -> Facts {
+    fn facts(&self, workspace: &WorkspaceId) -> Facts {
         match (&self.facts, &self.config) {
             (Some(facts), _) => facts.clone(),
-            (None, Some(config)) => config.facts(
-                &manifest.workspace.id,
-                self.bare.os.clone(),
-                self.bare.arch.clone(),
-                &component_host::WORLDS,
-            ),
+            (None, Some(config)) => {
+                config.facts(workspace, self.bare.os.clone(), self.bare.arch.clone(), &component_host::WORLDS)
+            }
             (None, None) => self.bare.clone(),
         }
     }
 }
 
-fn side(source: &Source) -> BundleSide {
-    BundleSide { view: BundleView::new(source.bundle.clone()), builtin: source.builtin }
+/// Results of the profiles of both bundles.
+#[derive(Debug, Default)]
+struct ComparedProfiles {
+    changed: BTreeMap<String, ProfileChange>,
+    /// Profiles that fail in the same way, with the error code.
+    failing: BTreeMap<String, String>,
+    /// Different values of the changed profiles.
+    values: BTreeMap<String, Vec<Difference>>,
 }
 
 struct Comparison<'a> {
@@ -198,35 +215,36 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    async fn profiles(
-        &self,
-        report: &mut ImpactReport,
-    ) -> (BTreeMap<String, ProfileChange>, BTreeMap<String, Vec<Difference>>) {
+    async fn profiles(&self, report: &mut ImpactReport) -> Result<ComparedProfiles, ResolveError> {
         let manifests = self.sides.each_ref().map(|side| side.view.bundle().manifest());
         let [old, new] = manifests.map(|manifest| manifest.profiles.keys().collect::<BTreeSet<&ProfileName>>());
-        let facts = manifests.map(|manifest| self.host.facts(manifest));
-        let (mut changed, mut values) = (BTreeMap::new(), BTreeMap::new());
+        let facts = self.sides.each_ref().map(|side| self.host.facts(&side.workspace));
+        let mut compared = ComparedProfiles::default();
         for name in old.union(&new) {
             let change = match (old.contains(name), new.contains(name)) {
                 (false, _) => ProfileChange::Added,
                 (_, false) => ProfileChange::Removed,
                 _ => {
                     let request = Request::new((*name).clone(), []);
-                    let ImpactEffect { fields, values: different, .. } = self.effect(&facts, &request, report).await;
+                    let ImpactEffect { fields, values, failure, .. } = self.effect(&facts, &request, report).await?;
+                    if let Some(code) = failure {
+                        compared.failing.insert(name.to_string(), code);
+                        continue;
+                    }
                     if fields.is_empty() {
                         report.unchanged.push((*name).clone());
                         continue;
                     }
-                    values.insert(name.to_string(), different);
+                    compared.values.insert(name.to_string(), values);
                     ProfileChange::Differs(fields)
                 }
             };
-            changed.insert(name.to_string(), change);
+            compared.changed.insert(name.to_string(), change);
         }
-        (changed, values)
+        Ok(compared)
     }
 
-    async fn workers(&self, report: &mut ImpactReport) {
+    async fn workers(&self, report: &mut ImpactReport) -> Result<(), ResolveError> {
         for OpenRecord { name, record } in self.records {
             let digests = record.digests();
             let outcome = if digests.bundle != self.sides[0].view.bundle().digest() {
@@ -235,7 +253,7 @@ impl Comparison<'_> {
                 WorkerOutcome::OtherResolver { resolver: digests.resolver }
             } else {
                 let facts = [record.facts(), record.facts()];
-                let effect = self.impact.of_request(facts, record.request(), Some(record)).await;
+                let effect = self.impact.of_request(facts, record.request(), Some(record)).await?;
                 report.add(&effect);
                 match effect.fields.is_empty() {
                     true => WorkerOutcome::Unchanged,
@@ -245,15 +263,21 @@ impl Comparison<'_> {
             let profile = record.request().profile().clone();
             report.workers.push(WorkerImpact { worker: name.clone(), profile, outcome });
         }
+        Ok(())
     }
 
-    async fn effect(&self, facts: &[Facts; 2], request: &Request, report: &mut ImpactReport) -> ImpactEffect {
+    async fn effect(
+        &self,
+        facts: &[Facts; 2],
+        request: &Request,
+        report: &mut ImpactReport,
+    ) -> Result<ImpactEffect, ResolveError> {
         let [before, after] = facts;
         let mut records = self.records.iter().map(|one| &one.record);
         let known = records.find(|record| self.impact.is_record_of(record, before, request));
-        let effect = self.impact.of_request([before, after], request, known).await;
+        let effect = self.impact.of_request([before, after], request, known).await?;
         report.add(&effect);
-        effect
+        Ok(effect)
     }
 }
 
@@ -282,7 +306,10 @@ fn text(document: &Document) -> String {
     rows.row("after", document.after);
     add_changes(&mut rows, &document.changes);
     if document.profiles.is_empty() {
-        let unchanged = "all have the same resolution as before on this host";
+        let unchanged = match document.failing.is_empty() {
+            true => "all have the same resolution as before on this host",
+            false => "none resolves differently on this host",
+        };
         // A changed ceiling has an effect only if a policy is enforced.
         let hint = if document.enforced { "" } else { "; use --config to compare granted authorities" };
         rows.row("profiles", format!("{unchanged}{hint}"));
@@ -298,6 +325,7 @@ fn text(document: &Document) -> String {
         let values = document.values.get(name).map(Vec::as_slice).unwrap_or_default();
         rows.list("", values.iter().map(|value| format!("  {}", value.line())));
     }
+    rows.list("failing", document.failing.iter().map(|(name, code)| format!("{name}: {code}, with both bundles")));
     if let Some(impact) = &document.impact {
         add_impact(&mut rows, impact);
     }

@@ -74,7 +74,10 @@ impl CaseInputs {
         {
             return Ok(Observation::of_failure(refused.code, refused.message));
         }
-        let workspace = workspace(None, &bundle.source, config)?;
+        let workspace = workspace(None, &bundle.source, config).map_err(|error| {
+            let help = "write a config with one workspace for the case";
+            CliError::new(error.code, error.message, help)
+        })?;
         let facts = match case.facts() {
             FactsSource::Inline(facts) => facts.clone(),
             FactsSource::File(path) => self.facts(&path.below(folder))?,
@@ -84,7 +87,7 @@ impl CaseInputs {
         let resolver = self.resolver(case.resolver(), folder).await?;
         let builtin = bundle.source.builtin;
         let policy = config.map(|config| HostPolicy { config, workspace: &workspace, builtin, package_faults: None });
-        Ok(observe(&resolver, &bundle.view, &Inputs::new(facts, case.request()), policy).await)
+        Ok(observe(&resolver, &bundle.view, &Inputs::new(facts, case.request()), policy).await?)
     }
 
     fn bundle(&mut self, named: Option<&BundleSource>, folder: &Path) -> Result<Rc<OpenBundle>, CliError> {

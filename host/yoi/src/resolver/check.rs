@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER", default_value_t = Conformance::default().seed, env = "YOI_SEED")]
     seed: u64,
     /// Number of generated bundles.
-    #[arg(long, value_name = "COUNT", default_value_t = Conformance::default().generated, env = "YOI_GENERATED", value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = Conformance::default().generated, env = "YOI_GENERATED", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     generated: u16,
     /// Beginning of the names of the checks to run, such as `laws/`.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, env = "YOI_ONLY")]

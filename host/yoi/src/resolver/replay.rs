@@ -164,11 +164,13 @@ async fn replay(
     let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
     let mut differs = differences(Some(&read(&bytes)), Some(&read(&again_bytes)));
     let same = again.digests().resolution == digests.resolution && again.digests().facts == digests.facts;
+    // The same resolver looks up the same names. What a new bundle affects is computed from them.
+    let has_reads = used != digests.resolver || again.reads() == record.reads();
     let outcome = match (record.failure(), again.failure()) {
-        (Some(recorded), Some(failure)) if recorded == failure => Outcome::SameFailure,
+        (Some(recorded), Some(failure)) if recorded == failure && has_reads => Outcome::SameFailure,
+        (Some(recorded), Some(failure)) if recorded == failure => Outcome::Differs,
         (_, Some(failure)) => return Ok(replayed(Outcome::Fails, differs, Some(failure.message.clone()))),
-        // The same resolver looks up the same names. What a new bundle affects is computed from them.
-        (None, None) if same && (used != digests.resolver || again.reads() == record.reads()) => {
+        (None, None) if same && has_reads => {
             // Two resolvers may write the same resolution in different ways.
             differs.retain(|one| !one.pointer.starts_with("/proposal"));
             Outcome::SameResolution
