@@ -60,7 +60,7 @@ fn impact_without_records_finds_the_same_profiles() {
 fn profile_that_fails_with_both_bundles_is_not_called_unchanged() {
     let place = two_bundles();
     let facts = json!({ "os": "linux", "arch": "x86_64", "capabilities": ["models"], "models": ["large"] });
-    place.write("facts.json", &facts.to_string());
+    place.write("facts.json", facts.to_string());
     let diff = ["bundle", "diff", "one", "two", "--facts", "facts.json"];
     let (found, code) = place.json(&[&diff[..], &["--impact"]].concat());
     let failing = json!({ "assistant": "no_model", "editor": "no_model" });
