@@ -3,6 +3,7 @@
 use component_host::BundleView;
 use host_policy::RuntimeConfig;
 use runtime_api::referrer::Referrer;
+use runtime_api::runtime::WorkspaceUsage;
 use worker_runtime::worker::{CreateWorkerRequest, StopReason, SuspensionReason, WorkerState};
 use worker_runtime::{Record, RuntimeLimits, WorkerError};
 
@@ -64,7 +65,7 @@ async fn invalid_requests_are_refused_with_their_codes() {
 }
 
 #[tokio::test]
-async fn missing_grant_refuses_worker_and_stores_nothing() {
+async fn missing_grant_refuses_worker_and_stores_only_its_resolution() {
     let config = CONFIG.replace("secrets = [\"token\"]", "");
     let runtime = World { config, ..World::default() }.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
@@ -72,7 +73,13 @@ async fn missing_grant_refuses_worker_and_stores_nothing() {
     let error = runtime.catalogue(&acme()).create(id("w"), trusted(bundle)).await.expect_err("refused");
     let WorkerError::Denied(refusals) = &error else { panic!("{error}") };
     assert!(refusals.iter().any(|refusal| refusal.rule.code() == "secret_not_granted"), "{refusals:?}");
-    assert_eq!(runtime.management().usage(&acme()).await.expect("known"), before);
+    let recorded = runtime.catalogue(&acme()).failed_resolutions().await.expect("a list");
+    let [record] = recorded.as_slice() else { panic!("{recorded:?}") };
+    let bytes = runtime.content(&acme()).blob_size(record.record).await.expect("a record");
+    // The same refusal again stores nothing.
+    runtime.catalogue(&acme()).create(id("v"), trusted(bundle)).await.expect_err("refused");
+    let expected = WorkspaceUsage { bytes: before.bytes + bytes, ..before };
+    assert_eq!(runtime.management().usage(&acme()).await.expect("known"), expected);
     runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("the neighbour is a worker");
 }
 

@@ -33,7 +33,12 @@ impl DesiredRow {
         };
         let mut earlier = before.as_ref().map(|row| row.earlier.clone()).unwrap_or_default();
         // A bundle that reached only a stage is not one to go back to: a rollback is for all Runtimes.
-        let replaced = before.as_ref().filter(|row| row.desired.rollout.is_none()).map(|row| row.desired.target.bundle);
+        let is_staged = before.as_ref().is_some_and(|row| row.desired.rollout.is_some());
+        let replaced = before.as_ref().filter(|_| !is_staged).map(|row| row.desired.target.bundle);
+        // The bundle that a rollout was to replace is the present one again.
+        if is_staged && earlier.first() == Some(&bundle) {
+            earlier.remove(0);
+        }
         if let Some(replaced) = replaced.filter(|old| *old != bundle && earlier.first() != Some(old)) {
             earlier.insert(0, replaced);
             earlier.truncate(MAX_EARLIER);
@@ -125,6 +130,8 @@ mod tests {
         assert_eq!((third.desired.target.generation.get(), third.earlier.clone()), (3, vec![bundles[0]]));
         // A rollback goes to what all Runtimes had, and not to another bundle of a stage.
         assert_eq!(third.clone().roll_back(0).expect("a decision").desired.target.bundle, bundles[0]);
+        let ended = DesiredRow::decide(Some(third.clone()), bundles[0], true, None).expect("a decision");
+        assert_eq!((ended.desired.target.bundle, ended.earlier), (bundles[0], vec![]));
         assert_eq!(third.advance(None, BTreeSet::new()).expect("moved on").desired.rollout, None);
     }
 
