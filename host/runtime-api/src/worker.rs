@@ -50,8 +50,8 @@ impl FromStr for WorkerId {
     }
 }
 
-/// Summary of a recorded resolution that failed, whose worker the host denied, or that differed from the accepted comparison after
-/// the activation of a resolver.
+/// Summary of a recorded resolution that failed, whose worker the host denied, or that differed from the accepted comparison
+/// after the activation of a resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]

@@ -44,8 +44,8 @@ pub struct RuntimeLimits {
     pub unused_blob_seconds: u64,
     /// Admitted resolvers. Active, retired and revoked resolvers do not count.
     pub resolvers: u64,
-    /// Recorded resolutions of one workspace that failed, that the policy denied, or that showed a change after an activation. A new
-    /// one replaces the oldest one.
+    /// Recorded resolutions of one workspace that failed, that the policy denied, or that showed a change after an activation. A
+    /// new one replaces the oldest one.
     pub failed_resolutions: u64,
     /// Recorded resolutions of one workspace, with which resolvers are compared: a sample of all requests. 0 records none.
     pub resolution_records: u64,

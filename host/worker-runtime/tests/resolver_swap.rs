@@ -370,6 +370,9 @@ async fn difference_after_an_activation_is_in_the_next_comparison() {
             catalogue.resolve(&capable).await.expect("resolved");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        while catalogue.failed_resolutions().await.expect("a list").is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     };
     tokio::time::timeout(DEADLINE, rolled_back).await.expect("the previous resolver is active again");
     let (comparison, objections) = compared(&management, candidate).await;

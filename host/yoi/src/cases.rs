@@ -22,7 +22,7 @@ use result::{CaseResult, Document, Verdict};
 /// Arguments of the commands that run cases.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CaseArgs {
-    /// Runs only the cases whose file or name contains TEXT.
+    /// Runs only the cases whose name, or the name of whose file, contains TEXT.
     #[arg(long, value_name = "TEXT", env = "YOI_FILTER")]
     filter: Option<String>,
     /// Writes the actual values into the files, as the expected ones. Comments and matching values stay.
@@ -121,7 +121,11 @@ impl CaseSuite<'_> {
         match filter {
             Some(_) => {
                 let message = format!("no case in `{}` matches the filter", self.shown());
-                CliError::new(Code::NotFound, message, "write a part of a case's name or of its file with `--filter`")
+                CliError::new(
+                    Code::NotFound,
+                    message,
+                    "write a part of a case's name, or of the name of its file, with `--filter`",
+                )
             }
             None => CliError::new(
                 Code::NotFound,

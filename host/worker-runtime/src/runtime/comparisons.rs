@@ -331,12 +331,12 @@ impl Shared {
         config: &RuntimeConfig,
     ) -> Result<Option<(Record, BundleView)>, Code> {
         let content = Workspace { shared: self.clone(), id: workspace.clone() }.content();
-        let Some(record) = unless_failed(content.blob(record).await)? else { return Ok(None) };
+        let Some(record) = usable_content(content.blob(record).await)? else { return Ok(None) };
         let Ok(record) = Record::from_json(&record) else { return Ok(None) };
         let bundle = record.digests().bundle;
         let view = match bundle == self.builtin.bundle().digest() {
             true => Some(self.builtin.clone()),
-            false => unless_failed(content.view_under(bundle, config).await)?,
+            false => usable_content(content.view_under(bundle, config).await)?,
         };
         Ok(view.map(|view| (record, view)))
     }
@@ -362,7 +362,7 @@ impl Shared {
 }
 
 /// Returns `None` for an error that says that the content cannot be used, and the code of any other error.
-fn unless_failed<T>(read: Result<T, ContentError>) -> Result<Option<T>, Code> {
+fn usable_content<T>(read: Result<T, ContentError>) -> Result<Option<T>, Code> {
     match read {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.code().class() == Class::Failed => Err(error.code()),

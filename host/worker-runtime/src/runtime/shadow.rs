@@ -112,10 +112,6 @@ impl Shared {
         let computed = self.compute_pool.run(Arc::new(Semaphore::new(1)), computed).await.flatten();
         let Some((watch, change, recorded)) = computed else { return };
         let management = Management { shared: self.clone() };
-        // Without the record, the next comparison could lack the change again.
-        if let Some(recorded) = recorded {
-            Workspace { shared: self.clone(), id: workspace.clone() }.catalogue().record_beside_sample(recorded).await;
-        }
         match management.return_from(&watch, &change).await {
             Ok(()) => tracing::warn!(
                 resolver = %watch.active, profile = %change.profile, field = %change.field,
@@ -125,6 +121,11 @@ impl Shared {
                 resolver = %watch.active, code = error.code().as_str(),
                 "a resolver differs from the accepted comparison, and the previous one cannot be activated"
             ),
+        }
+        // Without the record, the next comparison could lack the change again. It waits for changes of its workspace, which
+        // must not delay the return to the previous resolver.
+        if let Some(recorded) = recorded {
+            Workspace { shared: self.clone(), id: workspace.clone() }.catalogue().record_beside_sample(recorded).await;
         }
     }
 }

@@ -24,8 +24,8 @@ use super::{BackendState, actor};
 use crate::backend::{Backend, BackendError};
 use crate::pull::PulledRuntime;
 
-/// Maximum number of connections of a Runtime: one poll, and for each operation its answer, a blob and one to spare. The body of an answer can
-/// have megabytes, and the default share of a token would let one Runtime fill the memory of the Backend with them.
+/// Maximum number of connections of a Runtime: one poll, and for each operation its answer, a blob and one to spare. The body
+/// of an answer can have megabytes, and the default share of a token would let one Runtime fill the memory of the Backend.
 const TOKEN_CONNECTIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(3 * MAX_RUNNING_OPERATIONS as u32);
 
 /// Key of the row that binds a token to the Runtime that polls with it.

@@ -102,7 +102,6 @@ impl Backend {
         let attempt = || async {
             let found = records.row::<OwnerRow>(&key).await?;
             let mut batch = Batch::default();
-            let exists = matches!(outcome, Outcome::Created | Outcome::Exists);
             match (&found, outcome) {
                 // A later attempt chose another Runtime.
                 (Some(row), _) if row.value.runtime != owner.runtime => {}
@@ -116,7 +115,7 @@ impl Backend {
                 }
                 // A concurrent attempt was refused and has freed the row.
                 (None, Outcome::Created | Outcome::Exists | Outcome::Unknown) => {
-                    let row = OwnerRow { confirmed: exists, ..owner.clone() };
+                    let row = OwnerRow { confirmed: outcome != Outcome::Unknown, ..owner.clone() };
                     batch = batch.expect_row::<OwnerRow>(&key, None).put_row(&key, &row);
                     batch = count(records, batch, &row.runtime, 1).await?;
                 }
